@@ -232,6 +232,7 @@ fn timeouts(context: CompileContext<'_>, effective: Effective<'_>) -> ClusterTim
     let length = |duration: Option<scalar::Duration>| duration.and_then(scalar::Duration::get).filter(|d| !d.is_zero());
     ClusterTimeouts {
         connect: length(connect).or_else(|| length(context.settings.mesh.connect_timeout)).unwrap_or(CONNECT),
-        idle: length(idle).unwrap_or(IDLE),
+        // Zero, which that of TCP alone may be, is for ever.
+        idle: idle.map_or(IDLE, |idle| length(Some(idle)).unwrap_or(Duration::MAX)),
     }
 }

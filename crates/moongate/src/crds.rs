@@ -1,6 +1,7 @@
 //! `moongate crds`: the definitions of Istio's kinds, for clusters without Istio's. The kinds, their names and versions are those that
-//! are read (`resources::api`), and the schemas are those of the types that read them (`schema`), with what validation demands of
-//! single fields (`rules`).
+//! are read (`resources::api`), the columns are those of Istio's CRDs, and the schemas are those of the types that read the kinds (`schema`), with
+//! what validation demands of single fields (`rules`). The API server keeps fields that no type has, so that reading reports them: if it dropped
+//! them, a policy would cover more or less than it says, and nothing would tell.
 
 mod rules;
 mod schema;
@@ -27,32 +28,28 @@ fn text() -> Result<String> {
     Ok(definitions.collect::<Result<Vec<String>>>()?.join("---\n"))
 }
 
-/// A column of `kubectl get`: name, path, and whether it is shown by `-o wide` alone.
-type Column = (&'static str, &'static str, bool);
+/// A column of `kubectl get`: name and path, of which the API server shows the first value alone.
+type Column = (&'static str, &'static str);
+
+/// What is shown of all kinds.
+const AGE: Column = ("Age", ".metadata.creationTimestamp");
 
 /// The schema of a kind's `spec`, and its columns; nothing for kinds that are not Istio's.
 fn declared(kind: Kind) -> Option<(Result<Value, String>, &'static [Column])> {
     let (schema, columns): (_, &[Column]) = match kind {
-        Kind::Gateway => (
-            schema::of::<Gateway>(),
-            &[("Selector", ".spec.selector", true), ("Hosts", ".spec.servers[*].hosts", false)],
-        ),
+        Kind::Gateway => (schema::of::<Gateway>(), &[AGE]),
         Kind::VirtualService => {
-            (schema::of::<VirtualService>(), &[("Gateways", ".spec.gateways", false), ("Hosts", ".spec.hosts", false)])
+            (schema::of::<VirtualService>(), &[("Gateways", ".spec.gateways"), ("Hosts", ".spec.hosts"), AGE])
         }
-        Kind::DestinationRule => (schema::of::<DestinationRule>(), &[("Host", ".spec.host", false)]),
+        Kind::DestinationRule => (schema::of::<DestinationRule>(), &[("Host", ".spec.host"), AGE]),
         Kind::ServiceEntry => (
             schema::of::<ServiceEntry>(),
-            &[
-                ("Hosts", ".spec.hosts", false),
-                ("Location", ".spec.location", false),
-                ("Resolution", ".spec.resolution", false),
-            ],
+            &[("Hosts", ".spec.hosts"), ("Location", ".spec.location"), ("Resolution", ".spec.resolution"), AGE],
         ),
-        Kind::WorkloadEntry => (schema::of::<WorkloadEntry>(), &[("Address", ".spec.address", false)]),
-        Kind::RequestAuthentication => (schema::of::<RequestAuthentication>(), &[]),
-        Kind::AuthorizationPolicy => (schema::of::<AuthorizationPolicy>(), &[("Action", ".spec.action", false)]),
-        Kind::PeerAuthentication => (schema::of::<PeerAuthentication>(), &[("Mode", ".spec.mtls.mode", false)]),
+        Kind::WorkloadEntry => (schema::of::<WorkloadEntry>(), &[AGE, ("Address", ".spec.address")]),
+        Kind::RequestAuthentication => (schema::of::<RequestAuthentication>(), &[AGE]),
+        Kind::AuthorizationPolicy => (schema::of::<AuthorizationPolicy>(), &[("Action", ".spec.action"), AGE]),
+        Kind::PeerAuthentication => (schema::of::<PeerAuthentication>(), &[("Mode", ".spec.mtls.mode"), AGE]),
         _ => return None,
     };
     let demanded = |mut schema| rules::add(kind, &mut schema).map(|()| schema);
@@ -65,21 +62,21 @@ fn definition(resource: &ApiResource) -> Option<Result<Value>> {
 }
 
 fn with_schema(resource: &ApiResource, spec: &Value, columns: &[Column]) -> Value {
-    let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
-    let column = |(name, path, wide): &Column| {
-        let mut column = json!({"name": name, "type": "string", "jsonPath": path});
-        if let (true, Value::Object(fields)) = (*wide, &mut column) {
-            fields.insert("priority".to_owned(), 1.into());
-        }
-        column
+    let column = |column: &Column| {
+        let (name, path) = column;
+        json!({"name": name, "type": if *column == AGE { "date" } else { "string" }, "jsonPath": path})
     };
-    let columns: Vec<Value> = columns.iter().map(column).chain([age]).collect();
+    let columns: Vec<Value> = columns.iter().map(column).collect();
     let status = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let mut object = json!({"type": "object", "properties": {"spec": spec, "status": status}});
+    if let (true, Value::Object(fields)) = (spec.get("required").is_some(), &mut object) {
+        fields.insert("required".to_owned(), json!(["spec"]));
+    }
     // Objects are kept in the preferred version, and all versions say the same.
     let version = |(at, name): (usize, &&str)| {
         json!({
             "name": name, "served": true, "storage": at == 0, "subresources": {"status": {}},
-            "additionalPrinterColumns": columns, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": status}}},
+            "additionalPrinterColumns": columns, "schema": {"openAPIV3Schema": object},
         })
     };
     let group = resource.group.split('.').next().unwrap_or_default();

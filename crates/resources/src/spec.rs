@@ -1,7 +1,8 @@
 //! The kinds as plain structs: what a document says, typed, before anybody asks whether it makes sense together with others.
 //!
-//! Field names are those of the API in Rust's case; each is read under its proto-JSON name and its original proto name. Every
-//! field of the Istio kinds is here, also those that do not act yet, so that a wrong value is found today. `compiler` reads these.
+//! Field names are those of the API in Rust's case; each is read under its proto-JSON name and its original proto name. Fields that do
+//! not act are here as well, so that a wrong value is found. A field that is not here makes an object invalid: what it would demand
+//! is not known. Where Istio's types have a wrapper (`BoolValue`), a field is an `Option`. `compiler` reads these.
 
 pub mod core;
 pub mod destination_rule;

@@ -78,6 +78,15 @@ fn start_at(address: SocketAddr, has_nodes: bool) -> Result<Option<Cluster>> {
     programs()?.map(|programs| Cluster::start(programs, address, has_nodes)).transpose()
 }
 
+/// Istio's CRDs, without a cluster. `None` as with [`start`].
+pub fn istio() -> Result<Option<PathBuf>> {
+    Ok(programs()?.map(|programs| definitions(&programs)))
+}
+
+fn definitions(programs: &Path) -> PathBuf {
+    programs.join("istio.yaml")
+}
+
 /// The folder of the programs that have been built.
 fn programs() -> Result<Option<PathBuf>> {
     let built = Command::new(BUILD).args((!is_ci()).then_some("--if-built")).stderr(Stdio::inherit()).output();
@@ -257,7 +266,7 @@ impl Cluster {
 
     /// Istio's CRDs.
     pub fn istio(&self) -> PathBuf {
-        self.programs.join("istio.yaml")
+        definitions(&self.programs)
     }
 
     /// A file of Istio's samples, such as `bookinfo/platform/kube/bookinfo.yaml`.

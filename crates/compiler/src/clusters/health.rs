@@ -19,7 +19,7 @@ pub(super) fn compile(written: &spec::OutlierDetection) -> OutlierDetection {
     let base_ejection_time = length(written.base_ejection_time).unwrap_or(BASE_EJECTION_TIME);
     let local = written.consecutive_local_origin_failures.filter(|count| *count > 0).unwrap_or(CONSECUTIVE);
     let statuses = &written.outlier_detection_http_error_codes;
-    let mut error_statuses: Vec<u16> = statuses.iter().filter_map(|status| status.parse().ok()).collect();
+    let mut error_statuses: Vec<u16> = statuses.iter().filter_map(|status| u16::try_from(*status).ok()).collect();
     error_statuses.sort_unstable();
     OutlierDetection {
         consecutive_5xx: written.consecutive_5xx_errors.unwrap_or(CONSECUTIVE),

@@ -41,7 +41,7 @@ fn length(duration: Option<scalar::Duration>) -> Option<Duration> {
 
 fn compile_budget(budget: &RetryBudget) -> RetryLimit {
     RetryLimit::Budget {
-        percent: Share::of_percent(budget.percent.map_or(BUDGET_PERCENT, |percent| percent.value)),
+        percent: Share::of_percent(budget.percent.unwrap_or(BUDGET_PERCENT)),
         min_concurrency: budget.min_retry_concurrency.filter(|least| *least > 0).unwrap_or(BUDGET_MIN_CONCURRENCY),
     }
 }

@@ -23,7 +23,7 @@ fn dr_30_outlier_detection_is_off_unless_present_and_has_the_defaults_of_istio()
     assert_eq!(of.max_ejection_percent, 10);
     let of = outlier(
         "outlierDetection: {consecutive5xxErrors: 0, consecutiveGatewayErrors: 7, splitExternalLocalOriginErrors: true, \
-         baseEjectionTime: 10m, maxEjectionPercent: 100, minHealthPercent: 40, outlierDetectionHttpErrorCodes: ['429', '404']}",
+         baseEjectionTime: 10m, maxEjectionPercent: 100, minHealthPercent: 40, outlierDetectionHttpErrorCodes: [429, 404]}",
     )
     .unwrap();
     assert_eq!(
@@ -84,7 +84,7 @@ fn dr_20_and_dr_21_limits_are_none_unless_written_and_the_mesh_is_under_them() {
         Some(RetryLimit::Budget { percent: ir::Share::of_percent(percent), min_concurrency })
     };
     assert_eq!(budget("retryBudget: {}"), of(20.0, 3));
-    assert_eq!(budget("retryBudget: {percent: {value: 12.5}, minRetryConcurrency: 7}"), of(12.5, 7));
+    assert_eq!(budget("retryBudget: {percent: 12.5, minRetryConcurrency: 7}"), of(12.5, 7));
 }
 
 #[test]
@@ -98,6 +98,8 @@ fn dr_21_the_idle_time_of_tcp_is_under_that_of_http() {
     };
     assert_eq!(idle("tcp: {idleTimeout: 7s}"), 7);
     assert_eq!(idle("tcp: {idleTimeout: 7s}, http: {idleTimeout: 9s}"), 9);
+    assert_eq!(idle("tcp: {idleTimeout: 0s}, http: {idleTimeout: 9s}"), 9);
+    assert_eq!(idle("tcp: {idleTimeout: 0s}"), u64::MAX, "it is never closed for being idle");
 }
 
 #[test]

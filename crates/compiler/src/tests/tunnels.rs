@@ -105,6 +105,8 @@ fn dr_50_vs_66_a_rule_follows_the_tunnel_and_the_idle_time_of_its_destination() 
         ))
     };
     assert_eq!(ends(follows(&port(3129), &port(3128))), Some(7));
+    let never = with("connectionPool: {tcp: {idleTimeout: 0s}}");
+    assert_eq!(ends(follows(&with("tls: {mode: DISABLE}"), &never)), None, "it never ends for being idle");
     // The pool of a subset replaces the whole pool of the rule.
     let whole = "trafficPolicy: {connectionPool: {tcp: {idleTimeout: 7s}}}";
     let of_subset =

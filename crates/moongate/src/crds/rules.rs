@@ -19,11 +19,13 @@ enum Demand {
     Rule(&'static str, &'static str),
     /// A length of time of 1 ms or more.
     Time,
+    /// The same, or zero.
+    TimeOrZero,
     /// The number of a port.
     Port,
 }
 
-use Demand::{AnyCase, AtMostOne, Keyword, Port, Required, Rule, Time};
+use Demand::{AnyCase, AtMostOne, Keyword, Port, Required, Rule, Time, TimeOrZero};
 
 /// The protocols of ports (GW-03).
 const PROTOCOLS: &[&str] = &[
@@ -169,7 +171,7 @@ const DEMANDS: &[(Kind, &str, Demand)] = &[
     (Kind::DestinationRule, "trafficPolicy.connectionPool", Keyword("minProperties", 1)),
     (Kind::DestinationRule, "trafficPolicy.connectionPool.tcp.maxConnections", Keyword("minimum", 0)),
     (Kind::DestinationRule, "trafficPolicy.connectionPool.tcp.connectTimeout", Time),
-    (Kind::DestinationRule, "trafficPolicy.connectionPool.tcp.idleTimeout", Time),
+    (Kind::DestinationRule, "trafficPolicy.connectionPool.tcp.idleTimeout", TimeOrZero),
     (Kind::DestinationRule, "trafficPolicy.connectionPool.tcp.maxConnectionDuration", Time),
     (Kind::DestinationRule, "trafficPolicy.connectionPool.http.maxRetries", Keyword("minimum", 0)),
     (Kind::DestinationRule, "trafficPolicy.connectionPool.http.idleTimeout", Time),
@@ -180,6 +182,10 @@ const DEMANDS: &[(Kind, &str, Demand)] = &[
     (Kind::DestinationRule, "trafficPolicy.outlierDetection.maxEjectionPercent", Keyword("maximum", 100)),
     (Kind::DestinationRule, "trafficPolicy.outlierDetection.minHealthPercent", Keyword("minimum", 0)),
     (Kind::DestinationRule, "trafficPolicy.outlierDetection.minHealthPercent", Keyword("maximum", 100)),
+    (Kind::DestinationRule, "trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes[]", Keyword("minimum", 100)),
+    (Kind::DestinationRule, "trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes[]", Keyword("maximum", 599)),
+    (Kind::DestinationRule, "trafficPolicy.retryBudget.percent", Keyword("minimum", 0)),
+    (Kind::DestinationRule, "trafficPolicy.retryBudget.percent", Keyword("maximum", 100)),
     (Kind::DestinationRule, "trafficPolicy.tunnel", Required(&["targetHost", "targetPort"])),
     (Kind::DestinationRule, "trafficPolicy.tunnel.targetPort", Port),
     (Kind::DestinationRule, "trafficPolicy.portLevelSettings[]", Required(&["port"])),
@@ -320,6 +326,12 @@ impl Demand {
             }
             Rule(text, message) => rule(text, message),
             Time => rule("duration(self) >= duration('1ms')", "must be 1ms or more"),
+            TimeOrZero => {
+                rule(
+                    "duration(self) == duration('0s') || duration(self) >= duration('1ms')",
+                    "must be 0s, or 1ms or more",
+                );
+            }
             Port => {
                 place.insert("minimum".to_owned(), 1.into());
                 place.insert("maximum".to_owned(), 65535.into());

@@ -1,5 +1,6 @@
 //! The schema of a kind, from the type that reads it: its `Deserialize` is asked what it expects at each place, one place after the other. So
-//! the schema has the fields, types and words that are read, and no others. What is demanded of values besides is in `rules`.
+//! the schema has the fields, types and words that are read. The API server checks these, and keeps all other fields as they are: Istio has
+//! fields that no type here has, and later versions have more. What is demanded of values besides is in `rules`.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -12,6 +13,9 @@ use std::fmt;
 
 /// Levels beyond which a type is taken for one that contains itself.
 const DEEPEST: usize = 24;
+
+/// The keyword by which the API server keeps fields that a schema does not have.
+const OPEN: &str = "x-kubernetes-preserve-unknown-fields";
 
 /// A step from a value to one in it.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +52,7 @@ fn at<T: DeserializeOwned>(path: &mut Vec<Step>) -> Result<Value, String> {
     }
     let found = RefCell::new(None);
     // It fails where the path ends, or where a value is refused that nothing was said of yet.
-    let _ = T::deserialize(Trace { path, found: &found });
+    let _ = T::deserialize(Trace { path, found: &found, is_wrapped: false });
     let expected = found.into_inner().ok_or_else(|| format!("{path:?} asks for nothing"))?;
     let mut below = |step: Step| {
         path.push(step);
@@ -59,17 +63,17 @@ fn at<T: DeserializeOwned>(path: &mut Vec<Step>) -> Result<Value, String> {
     Ok(match expected {
         Expected::Struct(fields) => {
             let mut properties = Map::new();
-            // The names in the form of proto are read, too; the API has the others alone.
+            // The names in the form of proto are read, too, and kept as unknown fields are.
             for field in fields.iter().filter(|field| !field.contains('_')) {
                 properties.insert((*field).to_owned(), below(Step::Field(field))?);
             }
             properties.sort_keys();
-            json!({"type": "object", "properties": properties})
+            json!({"type": "object", "properties": properties, OPEN: true})
         }
         Expected::List => json!({"type": "array", "items": below(Step::Element)?}),
         Expected::Map => json!({"type": "object", "additionalProperties": below(Step::Entry)?}),
         Expected::Words(words) => json!({"type": "string", "enum": words}),
-        Expected::Anything => json!({"x-kubernetes-preserve-unknown-fields": true}),
+        Expected::Anything => json!({OPEN: true}),
         Expected::Described(words) => described(&words).ok_or_else(|| format!("{path:?} asks for {words}"))?,
         Expected::Value(schema) => schema,
     })
@@ -94,6 +98,8 @@ fn described(words: &str) -> Option<Value> {
 struct Trace<'t> {
     path: &'t [Step],
     found: &'t RefCell<Option<Expected>>,
+    /// Whether the value may be absent although it is a number or a boolean: Istio has a wrapper there, which may be null.
+    is_wrapped: bool,
 }
 
 /// The place is reached, or cannot be.
@@ -122,11 +128,15 @@ impl<'t> Trace<'t> {
                 self.found.replace(Some(expected));
                 Err(Reached)
             }
-            [step, path @ ..] => Ok((*step, Trace { path, found: self.found })),
+            [step, path @ ..] => Ok((*step, Trace { path, found: self.found, is_wrapped: false })),
         }
     }
 
-    fn value<V>(&self, schema: Value) -> Result<V, Reached> {
+    fn value<V>(&self, mut schema: Value) -> Result<V, Reached> {
+        let is_text = schema.get("type").is_some_and(|of| of == "string");
+        if let (true, false, Value::Object(fields)) = (self.is_wrapped, is_text, &mut schema) {
+            fields.insert("nullable".to_owned(), true.into());
+        }
         self.note(Expected::Value(schema)).and(Err(Reached))
     }
 }
@@ -168,7 +178,7 @@ impl<'de> Deserializer<'de> for Trace<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Reached> {
-        visitor.visit_some(self)
+        visitor.visit_some(Trace { is_wrapped: true, ..self })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Reached> {
@@ -260,7 +270,11 @@ mod tests {
         let server = "/properties/servers/items/properties";
         assert_eq!(at(&format!("{server}/hosts")), json!({"type": "array", "items": {"type": "string"}}));
         assert_eq!(at(&format!("{server}/port/properties/number/type")), "integer");
-        assert_eq!(at(&format!("{server}/tls/properties/insecureSkipVerify")), json!({"type": "boolean"}));
+        assert_eq!(
+            at(&format!("{server}/tls/properties/insecureSkipVerify")),
+            json!({"type": "boolean", "nullable": true})
+        );
+        assert_eq!(at(&format!("{server}/tls/{OPEN}")), true);
         assert!(
             at(&format!("{server}/tls/properties/mode/enum")).as_array().unwrap().contains(&"OPTIONAL_MUTUAL".into())
         );

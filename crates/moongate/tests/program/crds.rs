@@ -1,11 +1,12 @@
-//! The definitions that `moongate crds` prints, on a real API server: it takes them, and holds objects to them. What Moongate accepts it accepts,
-//! and of what Moongate rejects it rejects what a schema can tell.
+//! The definitions that `moongate crds` prints, beside Istio's and on a real API server: it takes them, and holds objects to them. What Moongate
+//! accepts it accepts, of what Moongate rejects it rejects what a schema can tell, and it drops no field of any object.
 
 use crate::program::cluster::OBJECTS;
 use resources::api::ApiResource;
-use resources::read::{documents, read_value, written};
+use resources::code;
+use resources::read::{documents, from_yaml, read_value, written};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -14,10 +15,13 @@ use testkit::cluster::{self, Cluster};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases");
 
+fn printed() -> String {
+    String::from_utf8(Command::new(PROGRAM).arg("crds").output().unwrap().stdout).unwrap()
+}
+
 fn cluster() -> Option<Cluster> {
     let cluster = cluster::start().unwrap()?;
-    let definitions = Command::new(PROGRAM).arg("crds").output().unwrap();
-    cluster.apply(&String::from_utf8(definitions.stdout).unwrap()).unwrap();
+    cluster.apply(&printed()).unwrap();
     cluster.wait_for_kinds().unwrap();
     Some(cluster)
 }
@@ -28,7 +32,7 @@ fn the_definitions_of_the_kinds_are_those_that_the_server_takes_and_holds_object
     cluster.apply(OBJECTS).unwrap();
     let shown = |kind: &str| cluster.must(&["get", kind, "--no-headers"]).unwrap();
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(words(shown("gw"))[..2], ["site", "[\"*\"]"], "the hosts of a Gateway");
+    assert_eq!(words(shown("gw"))[0], "site");
     assert_eq!(words(shown("vs"))[..3], ["answer", "[\"site\"]", "[\"a.test\"]"]);
     let spec = |kind: &str, group: &str, spec: &str| {
         format!(
@@ -37,10 +41,19 @@ fn the_definitions_of_the_kinds_are_those_that_the_server_takes_and_holds_object
     };
     let refused = [
         (spec("Gateway", "networking", "{servers: []}"), "a Gateway needs at least one server"),
+        (spec("Gateway", "networking", "").replace("spec: \n", ""), "spec: Required value"),
         (spec("VirtualService", "networking", "{hosts: [a.test]}"), "a VirtualService needs at least one rule"),
         (spec("ServiceEntry", "networking", "{hosts: []}"), "a ServiceEntry needs at least one host"),
         (spec("ServiceEntry", "networking", "{hosts: [a.test], resolution: SLOW}"), "Unsupported value"),
         (spec("DestinationRule", "networking", "{subsets: []}"), "spec.host"),
+        (
+            spec(
+                "DestinationRule",
+                "networking",
+                "{host: a, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 1us}}}}",
+            ),
+            "must be 0s, or 1ms or more",
+        ),
         (spec("WorkloadEntry", "networking", "{weight: 1}"), "Address is required"),
         (spec("AuthorizationPolicy", "security", "{action: CUSTOM}"), "have a provider"),
         (
@@ -53,6 +66,147 @@ fn the_definitions_of_the_kinds_are_those_that_the_server_takes_and_holds_object
         let error = cluster.apply(&object).expect_err(&object).to_string();
         assert!(error.contains(message), "{object}: {error}");
     }
+}
+
+/// Fields of Istio's that no type has: an object with one of them is reported, and counts as its guard does.
+const UNREAD: &[&str] = &[
+    "AuthorizationPolicy .rules[].from[].source.notTrustDomains",
+    "AuthorizationPolicy .rules[].from[].source.trustDomains",
+    "DestinationRule .trafficPolicy.loadBalancer.backendUtilization",
+    "DestinationRule .trafficPolicy.loadBalancer.zoneAwareLbSetting",
+    "DestinationRule .trafficPolicy.outlierDetection.failurePercentageThreshold",
+    "DestinationRule .trafficPolicy.retryBudget.budgetInterval",
+    "DestinationRule .trafficPolicy.tls.caCertCredentialName",
+    "Gateway .servers[].tls.alpnProtocols",
+    "RequestAuthentication .jwtRules[].presence",
+];
+
+#[test]
+fn every_field_of_istio_is_of_the_same_type_or_kept_as_it_is() {
+    let Some(file) = cluster::istio().unwrap() else { return };
+    let definitions = |text: &str| {
+        let all = documents(text).map(|one| from_yaml::<Value>(one.text).unwrap());
+        let named = |one: Value| Some((one.pointer("/metadata/name")?.as_str()?.to_owned(), one));
+        all.filter_map(named).collect::<BTreeMap<_, _>>()
+    };
+    let (istio, own) = (definitions(&fs::read_to_string(file).unwrap()), definitions(&printed()));
+    let mut compared = Compared::default();
+    for (name, own) in &own {
+        let versions = |one: &Value| {
+            let versions = one.pointer("/spec/versions").unwrap().as_array().unwrap().iter();
+            versions.map(|one| (one["name"].as_str().unwrap().to_owned(), one.clone())).collect::<BTreeMap<_, _>>()
+        };
+        let (istio, own, kind) = (versions(&istio[name]), versions(own), &own["spec"]["names"]["kind"]);
+        assert_eq!(istio.keys().collect::<Vec<_>>(), own.keys().collect::<Vec<_>>(), "{name}");
+        for (version, istio) in istio {
+            let (columns, own) = (column_names(&istio), &own[&version]);
+            assert_eq!(column_names(own), columns, "{name} {version}");
+            let spec = |one: &Value| one.pointer("/schema/openAPIV3Schema/properties/spec").unwrap().clone();
+            compared.schemas(&format!("{} ", kind.as_str().unwrap()), &spec(&istio), &spec(own));
+        }
+    }
+    assert!(compared.count > 500, "{}", compared.count);
+    assert!(compared.wrong.is_empty(), "{:#?}", compared.wrong);
+    // Fields of policies are at three places.
+    let places = compared
+        .unread
+        .iter()
+        .map(|path| path.replace(".subsets[].trafficPolicy", ".trafficPolicy").replace(".portLevelSettings[]", ""));
+    let unread: BTreeSet<String> = places.collect();
+    assert_eq!(unread.iter().collect::<Vec<_>>(), UNREAD, "fields of Istio's that no type has");
+}
+
+/// Names, paths and types; a kind without any has the column that the server gives it.
+fn column_names(version: &Value) -> Vec<[String; 3]> {
+    let text = |column: &Value, field: &str| column[field].as_str().unwrap().to_owned();
+    let columns = version.get("additionalPrinterColumns").and_then(Value::as_array);
+    let named = |column: &Value| ["name", "jsonPath", "type"].map(|field| text(column, field));
+    match columns {
+        Some(columns) => columns.iter().map(named).collect(),
+        None => vec![["Age", ".metadata.creationTimestamp", "date"].map(str::to_owned)],
+    }
+}
+
+/// Istio's schemas beside our own.
+#[derive(Default)]
+struct Compared {
+    count: usize,
+    /// Fields that would be dropped, or whose values are of another type.
+    wrong: BTreeSet<String>,
+    /// Fields that no type has.
+    unread: BTreeSet<String>,
+}
+
+impl Compared {
+    fn schemas(&mut self, path: &str, istio: &Value, own: &Value) {
+        self.count += 1;
+        let is_set = |schema: &Value, key: &str| schema.get(key) == Some(&Value::Bool(true));
+        let is_open = is_set(own, "x-kubernetes-preserve-unknown-fields");
+        for key in ["type", "x-kubernetes-int-or-string"] {
+            if istio.get(key) != own.get(key) && !(is_open && own.get("type").is_none()) {
+                self.wrong.insert(format!("{path}: {key} is {:?}, not {:?}", own.get(key), istio.get(key)));
+            }
+        }
+        if is_set(istio, "nullable") && !is_set(own, "nullable") {
+            self.wrong.insert(format!("{path}: it may be null"));
+        }
+        let words = |schema: &Value| schema.get("enum").and_then(Value::as_array).cloned().unwrap_or_default();
+        let known = words(own);
+        if let Some(word) = words(istio).iter().find(|word| !known.is_empty() && !known.contains(word)) {
+            self.wrong.insert(format!("{path}: {word} is no value of it"));
+        }
+        for (name, below) in istio.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            match own.get("properties").and_then(|fields| fields.get(name)) {
+                Some(own) => self.schemas(&path, below, own),
+                None if !is_open => drop(self.wrong.insert(format!("{path}: the server drops it"))),
+                // A name in the form of proto is one that is read.
+                None if name.contains('_') => {}
+                None => drop(self.unread.insert(path)),
+            }
+        }
+        for key in ["items", "additionalProperties"] {
+            match (istio.get(key), own.get(key)) {
+                (Some(istio), Some(own)) => self.schemas(&format!("{path}[]"), istio, own),
+                (Some(_), None) if !is_open => drop(self.wrong.insert(format!("{path}: it has no {key}"))),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn the_server_drops_nothing_so_that_what_is_not_known_is_reported_and_guarded() {
+    let Some(cluster) = cluster() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // As written: an apply of the server's own would take null for an order to remove the field.
+    let stored = |kind: &str, object: Value| {
+        let file = folder.path().join("object.json");
+        fs::write(&file, object.to_string()).unwrap();
+        cluster.must(&["create", "-f", &file.display().to_string()]).unwrap();
+        let text = cluster.must(&["get", kind, object["metadata"]["name"].as_str().unwrap(), "-o", "json"]).unwrap();
+        let stored: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(stored["spec"], object["spec"], "{kind}");
+        read_value(stored)
+    };
+    let object = |kind: &str, group: &str, spec: Value| {
+        let metadata = json!({"name": "a", "namespace": "default"});
+        json!({"apiVersion": format!("{group}.istio.io/v1"), "kind": kind, "metadata": metadata, "spec": spec})
+    };
+    let policy = json!({"action": "DENY", "rules": [{"from": [{"source": {"trustDomains": ["elsewhere"]}}]}]});
+    let read = stored("ap", object("AuthorizationPolicy", "security", policy));
+    assert_eq!((read.rejected[0].code, read.rejected[0].guard.is_some()), (code::UNKNOWN_FIELD, true));
+    let rule = json!({"issuer": "i", "jwks_uri": "https://keys.test/", "presence": "REQUIRED"});
+    let read = stored("ra", object("RequestAuthentication", "security", json!({"jwtRules": [rule]})));
+    assert_eq!((read.rejected[0].code, read.rejected[0].guard.is_some()), (code::UNKNOWN_FIELD, true));
+    // What Istio's own definitions accept.
+    let rule = json!({"host": "a.test", "trafficPolicy": {
+        "retryBudget": {"percent": 20}, "connectionPool": {"tcp": {"idleTimeout": "0s"}},
+        "outlierDetection": {"outlierDetectionHttpErrorCodes": [404, 599], "consecutive5xxErrors": null},
+        "loadBalancer": {"localityLbSetting": {"enabled": null}}, "tls": {"mode": "SIMPLE", "insecureSkipVerify": null},
+    }});
+    let read = stored("dr", object("DestinationRule", "networking", rule));
+    assert!(read.rejected.is_empty() && read.objects.len() == 1, "{:?}", read.diagnostics);
 }
 
 /// Objects that a schema can tell to be wrong: those of `cases/broken`, whose others have texts that may not be sent in the head of a message,

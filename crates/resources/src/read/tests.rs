@@ -98,8 +98,10 @@ fn what_is_expected_and_found_is_said_in_words_of_yaml() {
     let idle = "expected a duration such as `5s`, `300ms` or `1h30m`, found the string `10`; add the unit: 10s";
     assert_eq!(said("connectionPool: {http: {idleTimeout: '10'}}"), idle);
     assert_eq!(said("connectionPool: {http: {idleTimeout: 10}}"), idle.replace("the string", "the number"));
-    let share = said("retryBudget: {percent: 20}");
-    assert!(share.starts_with("expected a share such as `{value: 50}`, found the number `20`;"), "{share}");
+    let share = "expected a number, found a map; write the number alone: 20";
+    assert_eq!(said("retryBudget: {percent: {value: 20}}"), share);
+    let status = "expected a whole number from 0 to 4294967295, found the string `404`; write it without quotes: 404";
+    assert_eq!(said("outlierDetection: {outlierDetectionHttpErrorCodes: ['404']}"), status);
     let count = said("retryBudget: {minRetryConcurrency: -2}");
     assert!(count.starts_with("expected a whole number from 0 to 4294967295, found the number `-2`;"), "{count}");
     assert!(said("tls: [x]").starts_with("expected a block of fields, found a list;"), "{}", said("tls: [x]"));
@@ -109,6 +111,20 @@ fn what_is_expected_and_found_is_said_in_words_of_yaml() {
         "unknown value `on-demand`; use one of `DISABLE`, `SIMPLE`, `MUTUAL`, `ISTIO_MUTUAL`"
     );
     assert_eq!(said("conectionPool: {}"), "unknown field `conectionPool`; did you mean `connectionPool`?");
+}
+
+#[test]
+fn a_share_of_requests_is_a_block() {
+    let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [a.test]\n  gateways: [g]\n  http:\n  - mirror: {host: m}\n    mirrorPercentage: 20\n    route:\n    - destination: {host: b}\n";
+    let message = read_all(text).diagnostics.remove(0).message;
+    assert!(message.starts_with("expected a share such as `{value: 50}`, found the number `20`"), "{message}");
+}
+
+#[test]
+fn fields_that_are_null_are_absent() {
+    let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d}\nspec: {host: a.test, trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: null}}, \
+                outlierDetection: {consecutive5xxErrors: null, consecutiveGatewayErrors: }, tls: {mode: SIMPLE, insecureSkipVerify: null}}}\n";
+    assert!(read_all(rule).rejected.is_empty(), "{:?}", read_all(rule).diagnostics);
 }
 
 #[test]

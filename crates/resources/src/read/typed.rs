@@ -141,6 +141,10 @@ fn wrong_value_help(text: &str, found: Option<&Value>, scalar: Option<&str>) -> 
             format!("write it in quotes: \"{}\"", scalar.map_or_else(|| value.to_string(), str::to_owned))
         }
         Some(Value::String(text)) if text.parse::<f64>().is_ok() => format!("write it without quotes: {text}"),
+        // Routes have shares as blocks.
+        Some(Value::Object(fields)) if fields.len() == 1 && fields.get("value").is_some_and(Value::is_number) => {
+            fields.get("value").map_or_else(String::new, |number| format!("write the number alone: {number}"))
+        }
         _ => "give the field a value of its type".to_owned(),
     }
 }

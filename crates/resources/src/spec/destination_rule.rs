@@ -2,7 +2,7 @@
 
 use super::gateway::TlsVersion;
 use super::pairs::Pairs;
-use super::scalar::{Duration, Percent, Text, api_enum};
+use super::scalar::{Duration, Text, api_enum};
 use super::text_match::{Labels, WorkloadSelector};
 use serde::{Deserialize, Serialize};
 
@@ -281,7 +281,7 @@ pub struct TcpPool {
     /// A connection's longest life.
     #[serde(alias = "max_connection_duration")]
     pub max_connection_duration: Option<Duration>,
-    /// Without bytes.
+    /// Without bytes; zero is for ever.
     #[serde(alias = "idle_timeout")]
     pub idle_timeout: Option<Duration>,
 }
@@ -382,7 +382,7 @@ pub struct OutlierDetection {
     pub min_health_percent: i32,
     /// Status codes that count.
     #[serde(alias = "outlier_detection_http_error_codes")]
-    pub outlier_detection_http_error_codes: Vec<Text>,
+    pub outlier_detection_http_error_codes: Vec<u32>,
 }
 
 /// TLS to endpoints.
@@ -469,8 +469,8 @@ api_enum! {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RetryBudget {
-    /// The share of active requests.
-    pub percent: Option<Percent>,
+    /// The share of active requests, 0 to 100; a number alone, where routes have `{value: 20}`.
+    pub percent: Option<f64>,
     /// The least number.
     #[serde(alias = "min_retry_concurrency")]
     pub min_retry_concurrency: Option<u32>,

@@ -40,9 +40,9 @@ pub(super) fn check_policy(policy: &TrafficPolicy, findings: &mut Findings) {
         }
     }
     if let Some(percent) = policy.retry_budget.as_ref().and_then(|budget| budget.percent)
-        && !(0.0..=100.0).contains(&percent.value)
+        && !(0.0..=100.0).contains(&percent)
     {
-        let message = format!("must be between 0 and 100, is {}", percent.value);
+        let message = format!("must be between 0 and 100, is {percent}");
         findings.error("retryBudget.percent", code::CONNECTION_POOL, message, "use a number from 0 to 100");
     }
 }
@@ -120,7 +120,9 @@ fn check_tcp(tcp: &TcpPool, findings: &mut Findings) {
     check_count(tcp.max_connections, "maxConnections", findings);
     check_time(tcp.connect_timeout, "connectTimeout", code, findings);
     check_time(tcp.max_connection_duration, "maxConnectionDuration", code, findings);
-    check_time(tcp.idle_timeout, "idleTimeout", code, findings);
+    // Zero is no timeout at all.
+    let idle = tcp.idle_timeout.filter(|time| time.get().is_none_or(|length| !length.is_zero()));
+    check_time(idle, "idleTimeout", code, findings);
     if let Some(probes) = &tcp.tcp_keepalive {
         check_time(probes.time, "tcpKeepalive.time", code, findings);
         check_time(probes.interval, "tcpKeepalive.interval", code, findings);
@@ -164,7 +166,7 @@ fn check_outlier(outlier: &OutlierDetection, findings: &mut Findings) {
         }
     }
     for (at, status) in outlier.outlier_detection_http_error_codes.iter().enumerate() {
-        if !status.parse::<u16>().is_ok_and(|status| (100..600).contains(&status)) {
+        if !(100..600).contains(status) {
             let field = format!("outlierDetectionHttpErrorCodes[{at}]");
             findings.error(&field, code, format!("`{status}` is not an HTTP status"), "use 100 to 599");
         }

@@ -45,7 +45,8 @@ fn dr_06_subsets_have_names_and_labels() {
 #[test]
 fn dr_07_policies_say_something() {
     policy("", &["E MG3008"]);
-    policy("retryBudget: {percent: {value: 20}}", &[]);
+    policy("retryBudget: {percent: 20}", &[]);
+    policy("retryBudget: {percent: null, minRetryConcurrency: null}", &[]);
     policy("portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]", &[]);
     policy("portLevelSettings: [{loadBalancer: {simple: RANDOM}}]", &["E MG3007 portLevelSettings[0].port"]);
     policy("portLevelSettings: [{port: {number: 80}}]", &["E MG3007 portLevelSettings[0]"]);
@@ -150,9 +151,12 @@ fn dr_20_limits_of_tcp_are_in_range() {
     );
     policy("connectionPool: {}", &["E MG3004 connectionPool"]);
     policy("connectionPool: {tcp: {maxConnections: -1}}", &["E MG3004 connectionPool.tcp.maxConnections"]);
-    for field in ["connectTimeout", "idleTimeout", "maxConnectionDuration"] {
+    policy("connectionPool: {tcp: {idleTimeout: 0s}}", &[]);
+    for (field, time) in
+        [("connectTimeout", "0s"), ("idleTimeout", "1us"), ("idleTimeout", "-1s"), ("maxConnectionDuration", "0s")]
+    {
         policy(
-            &format!("connectionPool: {{tcp: {{{field}: 0s}}}}"),
+            &format!("connectionPool: {{tcp: {{{field}: {time}}}}}"),
             &[&format!("E MG3004 connectionPool.tcp.{field}")],
         );
     }
@@ -178,7 +182,7 @@ fn dr_21_limits_of_http_are_in_range() {
         );
     }
     policy("connectionPool: {http: {idleTimeout: 0s}}", &["E MG3004 connectionPool.http.idleTimeout"]);
-    policy("retryBudget: {percent: {value: 101}}", &["E MG3004 retryBudget.percent"]);
+    policy("retryBudget: {percent: 100.5}", &["E MG3004 retryBudget.percent"]);
 }
 
 #[test]
@@ -210,7 +214,7 @@ fn dr_30_outliers_are_counted_within_range() {
     policy("outlierDetection: {maxEjectionPercent: 101}", &["E MG3005 outlierDetection.maxEjectionPercent"]);
     policy("outlierDetection: {minHealthPercent: -1}", &["E MG3005 outlierDetection.minHealthPercent"]);
     policy(
-        "outlierDetection: {outlierDetectionHttpErrorCodes: ['429', '600', x]}",
+        "outlierDetection: {outlierDetectionHttpErrorCodes: [429, 600, 99]}",
         &[
             "E MG3005 outlierDetection.outlierDetectionHttpErrorCodes[1]",
             "E MG3005 outlierDetection.outlierDetectionHttpErrorCodes[2]",
