@@ -41,7 +41,8 @@ struct Pages {
     shared: Shared,
     health: Health,
     data_plane: Arc<DataPlane>,
-    workloads: Arc<[Workload]>,
+    /// Those whose Services are shown although they may be no objects: none in a cluster, which has its own.
+    without_services: Arc<[Workload]>,
     ready_at: SocketAddr,
 }
 
@@ -98,16 +99,17 @@ impl Sockets {
         [&self.ready, &self.admin].into_iter().chain(of_istio).map(TcpListener::try_clone).collect()
     }
 
-    /// Serves the pages of each port, each in a task. Aborting them closes the ports; connections that there are then go on.
+    /// Serves the pages of each port, each in a task. `without_services`: workloads whose Services are shown although they may be no objects. Aborting them closes the ports; connections that there are then go on.
     pub(crate) fn serve(
         self,
         limits: OperatorLimits,
         shared: Shared,
         health: Health,
         data_plane: Arc<DataPlane>,
-        workloads: Arc<[Workload]>,
+        without_services: Arc<[Workload]>,
     ) -> Result<JoinSet<()>> {
-        let pages = Pages { shared, health: health.clone(), data_plane, workloads, ready_at: self.ready.local_addr()? };
+        let ready_at = self.ready.local_addr()?;
+        let pages = Pages { shared, health: health.clone(), data_plane, without_services, ready_at };
         let health_pages = || {
             let pages = Router::new().route(READINESS, get(ready)).route("/healthz/live", get(live));
             pages.with_state(health.clone())
@@ -226,7 +228,7 @@ async fn objects(State(pages): State<Pages>, Query(query): Query<BTreeMap<String
         let mut all = written::objects(&current.set, &current.streams, &kinds);
         if kinds.contains(&Kind::Service) {
             let open = |workload: &Workload| open(&current, workload, pages.ready_at);
-            gateway_services::add(&mut all, &current.set, &pages.workloads, Some(&open));
+            gateway_services::add(&mut all, &current.set, &pages.without_services, Some(&open));
         }
         all.iter_mut().for_each(|(object, value)| written::redact(object, value));
         let items: Vec<_> = all.into_iter().map(|(_, value)| value).collect();

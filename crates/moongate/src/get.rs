@@ -3,6 +3,7 @@
 mod age;
 mod columns;
 mod request;
+mod selector;
 mod table;
 
 use crate::cli::{GetArgs, Role};
@@ -19,6 +20,7 @@ use request::Request;
 use resources::api::ApiResource;
 use resources::diagnostic::Severity;
 use resources::key::{Kind, ObjectRef};
+use selector::Selector;
 use serde_json::{Map, Value, json};
 use sources::FileReader;
 use std::collections::BTreeSet;
@@ -45,13 +47,13 @@ enum Form {
 pub(crate) fn get(args: &GetArgs) -> Result<ExitCode> {
     let selected = match select(args) {
         Ok(selected) => selected,
-        Err(message) => return Ok(fail(&[format!("error: {message}")])),
+        Err(messages) => return Ok(fail(&messages)),
     };
     let objects =
         if args.files.is_empty() { of_gateway(args, &selected.kinds)? } else { of_files(args, &selected.kinds)? };
     let (found, missing) = selected.pick(objects, args);
     output::print(&selected.render(&found, args))?;
-    if missing.is_empty() && found.is_empty() && matches!(selected.form, Form::Table { .. } | Form::Name) {
+    if missing.is_empty() && found.is_empty() && matches!(selected.form, Form::Table { .. }) {
         let everywhere = args.all_namespaces || !selected.is_namespaced();
         let place = if everywhere { String::new() } else { format!(" in {} namespace.", args.namespace) };
         // kubectl says it there, and ends well.
@@ -70,11 +72,13 @@ struct Selected {
     request: Request,
     kinds: BTreeSet<Kind>,
     form: Form,
-    labels: Vec<Demand>,
+    labels: Selector,
 }
 
-fn select(args: &GetArgs) -> Result<Selected, String> {
-    let request = request::parse(&args.resources)?;
+/// The error has a line for each thing that is wrong.
+fn select(args: &GetArgs) -> Result<Selected, Vec<String>> {
+    let error = |message: String| vec![format!("error: {message}")];
+    let request = request::parse(&args.resources).map_err(error)?;
     let form = match args.output.as_deref() {
         None => Form::Table { wide: false },
         Some("wide") => Form::Table { wide: true },
@@ -83,9 +87,12 @@ fn select(args: &GetArgs) -> Result<Selected, String> {
         Some("name") => Form::Name,
         Some(other) => {
             let message = "unable to match a printer suitable for the output format";
-            return Err(format!("{message} \"{other}\", allowed formats are: json,name,wide,yaml"));
+            return Err(error(format!("{message} \"{other}\", allowed formats are: json,name,wide,yaml")));
         }
     };
+    if let (true, Some(other @ ("json" | "yaml" | "name"))) = (args.show_labels, args.output.as_deref()) {
+        return Err(error(format!("--show-labels option cannot be used with {other} printer")));
+    }
     let kinds: BTreeSet<Kind> = match &request {
         Request::Kinds(kinds, _) => kinds.iter().copied().collect(),
         Request::Objects(objects) => objects.iter().map(|(kind, _)| *kind).collect(),
@@ -95,13 +102,30 @@ fn select(args: &GetArgs) -> Result<Selected, String> {
         Request::Objects(_) => true,
     };
     if by_name && args.all_namespaces {
-        return Err("a resource cannot be retrieved by name across all namespaces".to_owned());
+        return Err(error("a resource cannot be retrieved by name across all namespaces".to_owned()));
     }
-    if by_name && args.selector.is_some() {
-        return Err("name cannot be provided when a selector is specified".to_owned());
+    let selector = args.selector.as_deref().unwrap_or_default().trim();
+    if by_name && !selector.is_empty() {
+        return Err(error("name cannot be provided when a selector is specified".to_owned()));
     }
-    let labels = args.selector.as_deref().map(Demand::parse_all).transpose()?.unwrap_or_default();
+    let labels = Selector::parse(selector).map_err(|message| unselectable(&request, selector, &message))?;
     Ok(Selected { request, kinds, form, labels })
+}
+
+/// Of each kind the server says by itself that it does not understand the selector.
+fn unselectable(request: &Request, selector: &str, message: &str) -> Vec<String> {
+    let kinds = if let Request::Kinds(kinds, _) = request { kinds.as_slice() } else { &[] };
+    let say = |resource: &ApiResource| {
+        let version = resource.api_version(resource.versions.first().copied().unwrap_or_default());
+        // The core group has no name.
+        let version = if resource.group.is_empty() { format!("/{version}") } else { version };
+        format!(
+            "Error from server (BadRequest): Unable to find \"{version}, Resource={}\" that match label selector {selector:?}, \
+             field selector \"\": {message}",
+            resource.plural
+        )
+    };
+    kinds.iter().filter_map(|kind| ApiResource::of(*kind)).map(say).collect()
 }
 
 impl Selected {
@@ -110,9 +134,8 @@ impl Selected {
         let is_here = |object: &ObjectRef| {
             args.all_namespaces || object.key.namespace.is_empty() || *object.key.namespace == *args.namespace
         };
-        let is_wanted = |value: &Value| self.labels.iter().all(|demand| demand.is_met(value));
         let objects: Objects =
-            objects.into_iter().filter(|(object, value)| is_here(object) && is_wanted(value)).collect();
+            objects.into_iter().filter(|(object, value)| is_here(object) && self.labels.selects(value)).collect();
         let names: Vec<(Kind, &str)> = match &self.request {
             Request::Kinds(kinds, names) if names.is_empty() => {
                 let of = |kind: Kind| objects.iter().filter(move |(object, _)| object.kind == kind).cloned();
@@ -143,23 +166,25 @@ impl Selected {
     fn render(&self, found: &Objects, args: &GetArgs) -> String {
         match self.form {
             Form::Name => found.iter().map(|(object, _)| qualified(object) + "\n").collect(),
-            Form::Json => json_text(&self.document(found)),
-            Form::Yaml => yaml::to_yaml(&self.document(found)),
+            Form::Json => self.document(found).as_ref().map(json_text).unwrap_or_default(),
+            Form::Yaml => self.document(found).as_ref().map(yaml::to_yaml).unwrap_or_default(),
             Form::Table { wide } => self.tables(found, args, wide),
         }
     }
 
-    /// One object where one is asked for, else a list.
-    fn document(&self, found: &Objects) -> Value {
+    /// One object where one is asked for, else a list, which may be empty.
+    fn document(&self, found: &Objects) -> Option<Value> {
         let is_one = match &self.request {
             Request::Kinds(_, names) => names.len() == 1,
             Request::Objects(objects) => objects.len() == 1,
         };
         match found.as_slice() {
-            [(_, value)] if is_one => value.clone(),
+            [(_, value)] if is_one => Some(value.clone()),
+            // The one that is asked for is not there.
+            [] if is_one => None,
             found => {
                 let items: Vec<&Value> = found.iter().map(|(_, value)| value).collect();
-                json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}})
+                Some(json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}))
             }
         }
     }
@@ -167,7 +192,10 @@ impl Selected {
     /// A table for each kind that there is something of.
     fn tables(&self, found: &Objects, args: &GetArgs, wide: bool) -> String {
         let now = Timestamp::now();
-        let several = self.kinds.len() > 1;
+        // Single objects are told apart by what is there of them.
+        let kinds_found = found.iter().map(|(object, _)| object.kind).collect::<BTreeSet<_>>().len();
+        let kinds = if matches!(self.request, Request::Objects(_)) { kinds_found } else { self.kinds.len() };
+        let several = kinds > 1;
         let mut tables = Vec::new();
         let mut rest = found.as_slice();
         while let Some((first, _)) = rest.first() {
@@ -198,7 +226,7 @@ impl Selected {
                 header.into_iter().chain(these.iter().map(|(object, value)| row(Some((object, value))))).collect();
             tables.push(table::render(&rows));
         }
-        tables.join("\n")
+        tables.join(if args.no_headers { "" } else { "\n" })
     }
 }
 
@@ -283,66 +311,4 @@ fn of_gateway(args: &GetArgs, kinds: &BTreeSet<Kind>) -> Result<Objects> {
         objects.push((ObjectRef { kind, key }, item.clone()));
     }
     Ok(objects)
-}
-
-/// One demand of a selector of labels.
-#[derive(Debug, PartialEq, Eq)]
-struct Demand {
-    key: String,
-    /// `None`: any value.
-    value: Option<String>,
-    /// Whether objects that have it are left out.
-    excluded: bool,
-}
-
-impl Demand {
-    fn parse_all(text: &str) -> Result<Vec<Self>, String> {
-        text.split(',').map(|one| Self::parse(one.trim())).collect()
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let of = |key: &str, value: Option<&str>, excluded| Self {
-            key: key.trim().to_owned(),
-            value: value.map(|value| value.trim().to_owned()),
-            excluded,
-        };
-        let demand = if let Some((key, value)) = text.split_once("!=") {
-            of(key, Some(value), true)
-        } else if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-            of(key, Some(value), false)
-        } else if let Some(key) = text.strip_prefix('!') {
-            of(key, None, true)
-        } else {
-            of(text, None, false)
-        };
-        let is_valid = !demand.key.is_empty() && !demand.key.contains([' ', '(', ')']);
-        if is_valid {
-            Ok(demand)
-        } else {
-            Err(format!("unable to parse requirement: {text}: use key=value, key!=value, key or !key"))
-        }
-    }
-
-    fn is_met(&self, object: &Value) -> bool {
-        let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(&self.key)).and_then(Value::as_str);
-        let is_there = match &self.value {
-            Some(value) => label == Some(value),
-            None => label.is_some(),
-        };
-        is_there != self.excluded
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn selectors_demand_and_exclude_labels() {
-        let object = json!({"metadata": {"labels": {"app": "a", "tier": "x"}}});
-        let meets = |text: &str| Demand::parse_all(text).unwrap().iter().all(|demand| demand.is_met(&object));
-        assert!(["app=a", "app==a", "app", "app=a,tier=x", "app!=b", "!other", "other!=1"].into_iter().all(meets));
-        assert!(!["app=b", "app=a,tier=y", "app!=a", "!app", "other"].into_iter().any(meets));
-        assert!(Demand::parse_all("app in (a)").is_err() && Demand::parse_all("").is_err());
-    }
 }

@@ -8,7 +8,8 @@ use crate::publisher::Publisher;
 use crate::serving::Demand;
 use crate::sink::{ReportSink, Update};
 use crate::words::time;
-use compiler::{Memo, Settings};
+use compiler::{Compiled, Memo, Settings};
+use ir::Changes;
 use resources::diagnostic::Diagnostic;
 use resources::spec::mesh_config::MeshConfig;
 use sources::{Loaded, Watch};
@@ -88,16 +89,20 @@ impl Pipeline {
             return self.report(not_applied(loaded, &self.mesh.found), loaded.requested);
         }
         (self.apply_mesh)(&self.settings.mesh);
-        let mut current = self.compile_and_publish(loaded).await;
+        let begun = Instant::now();
+        let compiled = compiler::compile(&loaded.set, &self.settings, &mut self.memo);
+        if loaded.only_shown && compiled.delta.changes.as_ref().is_some_and(Changes::is_empty) {
+            // What is served stays as it is, and so does all that is known of it.
+            return self.report(Current { set: Arc::clone(&loaded.set), ..self.current.clone() }, false);
+        }
+        let mut current = self.publish(loaded, compiled, begun.elapsed()).await;
         current.update_expiring(self.certificate_warning);
         self.take_over_applied(&mut current);
         self.report(current, loaded.requested);
     }
 
-    async fn compile_and_publish(&mut self, loaded: &Loaded) -> Current {
-        let begun = Instant::now();
-        let compiled = compiler::compile(&loaded.set, &self.settings, &mut self.memo);
-        let compile = begun.elapsed();
+    /// Publishes what was compiled in so much time.
+    async fn publish(&mut self, loaded: &Loaded, compiled: Compiled, compile: Duration) -> Current {
         let mut certificates = Arc::clone(&self.current.certificates);
         if compiled.delta.changes.as_ref().is_none_or(Certificates::may_change) {
             Arc::make_mut(&mut certificates).update(&compiled.snapshot, compiled.delta.changes.as_ref());

@@ -64,7 +64,8 @@ impl Opened<'_> {
             shared.clone(),
             health.clone(),
             Arc::clone(&data_plane),
-            Arc::clone(&workloads),
+            // The Services of a cluster are as they are, those of the gateway among them.
+            if self.source.is_cluster() { Arc::default() } else { Arc::clone(&workloads) },
         )?;
         let reload = self.source.reload();
         let (writer, statuses) = self.source.writing().unzip();

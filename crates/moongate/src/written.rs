@@ -2,11 +2,14 @@
 //! its document is still the one that was applied; otherwise, and for objects of an API server, it is what the gateway keeps of them.
 //! `get` and the admin pages call this.
 
+mod plain;
+
 use crate::positions::SourceTexts;
 use resources::api::ApiResource;
 use resources::diagnostic::SourceLocation;
 use resources::key::{Kind, ObjectRef};
 use resources::set::{AnyObject, Meta, ResourceSet};
+use resources::shown::Aside;
 use serde_json::{Map, Value};
 use sources::StreamTexts;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,16 +51,19 @@ fn kept(object: &AnyObject) -> Value {
         fields.insert("apiVersion".to_owned(), resource.api_version(version).into());
     }
     fields.insert("kind".to_owned(), name.kind.as_str().into());
-    fields.insert("metadata".to_owned(), metadata(&name, object.meta()));
-    let spec = without_empty(object.spec());
+    let aside = object.aside();
+    fields.insert("metadata".to_owned(), metadata(&name, object.meta(), &aside));
+    // What was read can be written.
+    let spec = object.write_spec(plain::Writer).map_or(Value::Null, |plain| plain.value);
     match spec {
         Value::Object(spec) if resources::read::spec_is_root(name.kind) => fields.extend(spec),
         spec => drop(fields.insert("spec".to_owned(), spec)),
     }
+    fields.extend(aside.status.map(|status| ("status".to_owned(), status)));
     Value::Object(fields)
 }
 
-fn metadata(name: &ObjectRef, meta: &Meta) -> Value {
+fn metadata(name: &ObjectRef, meta: &Meta, aside: &Aside) -> Value {
     let mut fields = Map::new();
     fields.insert("name".to_owned(), Value::from(&*name.key.name));
     if !name.key.namespace.is_empty() {
@@ -70,32 +76,10 @@ fn metadata(name: &ObjectRef, meta: &Meta) -> Value {
             fields.insert(field.to_owned(), Value::Object(pairs));
         }
     }
-    if let Some(created) = meta.created {
-        fields.insert("creationTimestamp".to_owned(), created.to_string().into());
+    for (field, time) in [("creationTimestamp", meta.created), ("deletionTimestamp", aside.ends)] {
+        fields.extend(time.map(|time| (field.to_owned(), time.to_string().into())));
     }
     Value::Object(fields)
-}
-
-/// The value without the fields that say nothing, as objects are written by people.
-fn without_empty(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields = fields.into_iter().map(|(key, value)| (key, without_empty(value)));
-            Value::Object(fields.filter(|(_, value)| !is_empty(value)).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_empty).collect()),
-        other => other,
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Bool(value) => !value,
-        _ => false,
-    }
 }
 
 /// Takes the values of a Secret away, and leaves their names.

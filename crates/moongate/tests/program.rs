@@ -20,6 +20,7 @@ mod program {
     mod file_operations;
     mod first_use;
     mod get;
+    mod get_in_cluster;
     mod hostile;
     mod input;
     mod kubernetes;

@@ -13,6 +13,7 @@ mod map;
 pub mod read;
 pub mod render;
 pub mod set;
+pub mod shown;
 pub mod spec;
 mod suggest;
 mod validate;

@@ -16,6 +16,7 @@ use crate::code;
 use crate::diagnostic::{Diagnostic, Finding, Severity};
 use crate::key::{Key, Kind, ObjectRef};
 use crate::set::{AnyObject, Meta, Object};
+use crate::shown::Aside;
 use crate::spec::Spec;
 use crate::spec::mesh_config::MeshConfig;
 use crate::spec::metadata::Metadata;
@@ -218,10 +219,10 @@ impl Reader<'_> {
         let key = key(T::KIND, &metadata.name, &metadata.namespace);
         let object = (!key.name.is_empty()).then(|| ObjectRef { kind: T::KIND, key: key.clone() });
         // Kinds of Istio have all they say in `spec`, some of Kubernetes' own have it beside the metadata.
-        let (spec, under) = if spec_is_root(T::KIND) {
-            (Value::Object(fields), "")
+        let (spec, under, status) = if spec_is_root(T::KIND) {
+            (Value::Object(fields), "", None)
         } else {
-            (fields.remove("spec").unwrap_or_else(|| Value::Object(Map::new())), "spec")
+            (fields.remove("spec").unwrap_or_else(|| Value::Object(Map::new())), "spec", fields.remove("status"))
         };
         let mut found = Vec::new();
         let written = self.document.below(join(prefix, under));
@@ -233,6 +234,7 @@ impl Reader<'_> {
             spec.validate(&key, &mut checked);
             findings.extend(checked.into_vec().into_iter().filter(|finding| !follows(&finding.field, &broken)));
             spec.normalise();
+            spec.set_aside(Aside { ends: metadata.deletion_timestamp, status });
         }
         let error = findings.iter().find(|finding| finding.severity == Severity::Error).map(|finding| finding.code);
         self.reading.diagnostics.extend(self.document.diagnostics(object.as_ref(), prefix, findings));

@@ -4,6 +4,8 @@ use crate::Map;
 use crate::diagnostic::SourceLocation;
 use crate::file_contents::FileContents;
 use crate::key::{Key, Kind, ObjectRef};
+use crate::shown::Aside;
+use crate::spec::Spec;
 use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Node, Secret, Service};
 use crate::spec::destination_rule::DestinationRule;
 use crate::spec::gateway::Gateway;
@@ -13,6 +15,7 @@ use crate::spec::service_entry::ServiceEntry;
 use crate::spec::text_match::Labels;
 use crate::spec::virtual_service::VirtualService;
 use crate::spec::workload_entry::WorkloadEntry;
+use serde::Serialize as _;
 use std::sync::Arc;
 
 /// One object.
@@ -36,6 +39,21 @@ impl<T: PartialEq> Object<T> {
     fn is_elsewhere(&self, other: &Self) -> bool {
         self.source != other.source
     }
+}
+
+impl<T: Spec> Object<T> {
+    /// Whether something else is shown of it, which means nothing to what is served.
+    fn is_shown_anew(&self, other: &Self) -> bool {
+        !self.spec.shows_the_same(&other.spec)
+    }
+}
+
+/// What a change did to a set.
+enum Effect {
+    Nothing,
+    /// Something else is shown.
+    Shown,
+    Changed(ObjectRef),
 }
 
 /// Labels, annotations and age of an object.
@@ -95,9 +113,14 @@ macro_rules! kinds {
                 match self { $(Self::$kind(object) => &object.meta),+ }
             }
 
-            /// What it says; the values of Secrets are left out.
-            pub fn spec(&self) -> serde_json::Value {
-                match self { $(Self::$kind(object) => serde_json::to_value(&object.spec).unwrap_or_default()),+ }
+            /// Writes what it says; the values of Secrets are left out.
+            pub fn write_spec<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $(Self::$kind(object) => object.spec.serialize(serializer)),+ }
+            }
+
+            /// What is kept of what it has beside that.
+            pub fn aside(&self) -> Aside {
+                match self { $(Self::$kind(object) => object.spec.aside()),+ }
             }
         }
 
@@ -121,22 +144,25 @@ macro_rules! kinds {
         }
 
         impl ResourceSet {
-            fn apply(&mut self, change: Change) -> Option<ObjectRef> {
+            fn apply(&mut self, change: Change) -> Effect {
                 match change {
                     $(Change::Put(AnyObject::$kind(object)) => {
                         let before = self.$field.get(&object.key).filter(|before| before.means_the_same(&object));
                         // Readers keep the objects of before: one that is the same in all takes no room twice.
-                        let (is_new, is_elsewhere) =
-                            (before.is_none(), before.is_none_or(|before| before.is_elsewhere(&object)));
-                        let changed = ObjectRef { kind: Kind::$kind, key: object.key.clone() };
-                        if is_elsewhere {
+                        let is_elsewhere = before.is_none_or(|before| before.is_elsewhere(&object));
+                        let effect = match before {
+                            None => Effect::Changed(ObjectRef { kind: Kind::$kind, key: object.key.clone() }),
+                            Some(before) if before.is_shown_anew(&object) => Effect::Shown,
+                            Some(_) => Effect::Nothing,
+                        };
+                        if is_elsewhere || !matches!(effect, Effect::Nothing) {
                             self.$field.insert_mut(object.key.clone(), object);
                         }
-                        is_new.then_some(changed)
+                        effect
                     })+
                     Change::Delete(object) => {
                         let there = match object.kind { $(Kind::$kind => self.$field.remove_mut(&object.key)),+ };
-                        there.then_some(object)
+                        if there { Effect::Changed(object) } else { Effect::Nothing }
                     }
                 }
             }
@@ -195,14 +221,26 @@ kinds! {
 impl ResourceSet {
     /// The set after some changes. Changes without effect do not count as changed.
     pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Self {
+        self.with_and_shown(changes).0
+    }
+
+    /// The same, and whether something else is shown of an object that has not changed.
+    pub fn with_and_shown(&self, changes: impl IntoIterator<Item = Change>) -> (Self, bool) {
         let mut next = self.clone();
-        let mut changed: Vec<ObjectRef> = changes.into_iter().filter_map(|change| next.apply(change)).collect();
+        let (mut changed, mut is_shown_anew) = (Vec::new(), false);
+        for change in changes {
+            match next.apply(change) {
+                Effect::Nothing => {}
+                Effect::Shown => is_shown_anew = true,
+                Effect::Changed(object) => changed.push(object),
+            }
+        }
         changed.sort_unstable();
         changed.dedup();
         next.generation += 1;
         next.changed = changed.into();
         next.changed_files = Arc::default();
-        next
+        (next, is_shown_anew)
     }
 
     /// The set with these files in place of those that it has. Belongs to the same generation.
@@ -259,6 +297,31 @@ mod tests {
         let key = Key::new("default", "a");
         let spec = WorkloadEntry { address: address.into(), ..WorkloadEntry::default() };
         AnyObject::WorkloadEntry(Arc::new(Object { key, meta: Meta::default(), source: None, spec }))
+    }
+
+    /// A Service with a load balancer at this address, and a port of the nodes.
+    fn service(ip: &str, node_port: u16) -> AnyObject {
+        let value = serde_json::json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "default"},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80, "nodePort": node_port}], "externalIPs": ["9.9.9.9"]},
+            "status": {"loadBalancer": {"ingress": [{"ip": ip}]}},
+        });
+        crate::read::read_value(value).objects.remove(0)
+    }
+
+    #[test]
+    fn what_is_only_shown_is_replaced_and_counts_as_no_change() {
+        let (mut set, is_shown) = ResourceSet::default().with_and_shown([Change::Put(service("1.1.1.1", 30000))]);
+        assert_eq!((set.changed.len(), is_shown), (1, false));
+        for (ip, node_port, expected) in [("1.1.1.1", 30000, false), ("2.2.2.2", 30000, true), ("2.2.2.2", 30001, true)]
+        {
+            let (next, is_shown) = set.with_and_shown([Change::Put(service(ip, node_port))]);
+            assert_eq!((next.changed.len(), is_shown), (0, expected), "{ip} {node_port}");
+            set = next;
+            let spec = &set.services.values().next().unwrap().spec;
+            assert_eq!((&*spec.ingress()[0].ip, spec.ports[0].node_port.0), (ip, node_port));
+            assert_eq!(&*spec.outside.0.as_ref().unwrap().external_ips[0], "9.9.9.9");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod workload_entry;
 
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
+use crate::shown::Aside;
 use text_match::Labels;
 
 /// A kind of object: how it is named, and what its own validation says.
@@ -45,11 +46,24 @@ pub trait Spec: serde::de::DeserializeOwned + PartialEq {
     fn selector(&self) -> Option<&Labels> {
         None
     }
+
+    /// Takes what is to be shown of what the object has beside it. Called after [`Spec::normalise`].
+    fn set_aside(&mut self, _: Aside) {}
+
+    /// What of it was taken.
+    fn aside(&self) -> Aside {
+        Aside::default()
+    }
+
+    /// Whether fields that are shown alone, and are no part of the comparison, are the same.
+    fn shows_the_same(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{service_entry, virtual_service, workload_entry};
+    use super::{core, service_entry, virtual_service, workload_entry};
     use crate::set::Object;
 
     /// A hundred thousand VirtualServices and ServiceEntries have to fit into less than 150 MB, with all that is around them.
@@ -62,6 +76,10 @@ mod tests {
         assert_eq!(size_of::<service_entry::ServiceEntry>(), 112);
         assert_eq!(size_of::<service_entry::ServicePort>(), 40);
         assert_eq!(size_of::<workload_entry::WorkloadEntry>(), 104);
+        assert_eq!(size_of::<core::Service>(), 120);
+        assert_eq!(size_of::<core::CoreServicePort>(), 80);
+        assert_eq!(size_of::<core::SliceEndpoint>(), 112);
+        assert_eq!(size_of::<Object<core::Service>>(), 208);
         // With the counts of an `Arc`, 200 and 216 octets: what is larger than 224 takes the next size of the allocator.
         assert_eq!(size_of::<Object<virtual_service::VirtualService>>(), 184);
         assert_eq!(size_of::<Object<service_entry::ServiceEntry>>(), 200);

@@ -16,6 +16,7 @@ mod patterns;
 mod request_authentication;
 mod security;
 mod service_entry;
+mod shown;
 mod traffic_policy;
 mod virtual_service;
 mod workload_entry;
@@ -23,8 +24,7 @@ mod workload_entry;
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
 use crate::spec::Spec;
-use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Node, Secret, Service};
-use crate::spec::pod::Pod;
+use crate::spec::core::{EndpointSlice, Endpoints, Node, Secret};
 
 /// An API server has checked them, and nothing else makes them.
 macro_rules! unchecked {
@@ -36,7 +36,7 @@ macro_rules! unchecked {
     };
 }
 
-unchecked! { Service Endpoints EndpointSlice Secret Namespace ConfigMap Pod Node }
+unchecked! { Endpoints EndpointSlice Secret Node }
 
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,8 @@ pub struct Loaded {
     pub streams: StreamTexts,
     /// Whether everything was read again on request.
     pub requested: bool,
+    /// Whether nothing is new but what is shown of objects: what is served stays as it is.
+    pub only_shown: bool,
     /// How long it took.
     pub timing: Timing,
 }
@@ -47,6 +49,8 @@ pub struct Collector {
     objects_changed: bool,
     /// Whether anything else is new.
     source_changed: bool,
+    /// Whether something else is to be shown of objects that are as they were.
+    shown_changed: bool,
     complete: bool,
     versions: Map<ObjectRef, Arc<ObjectVersion>>,
     /// Objects whose present version has errors.
@@ -84,6 +88,11 @@ impl Collector {
         self.source_changed || self.complete && self.objects_changed
     }
 
+    /// Whether there is something to take that is only shown, and may wait until more of it has come.
+    pub fn has_more_to_show(&self) -> bool {
+        self.complete && self.shown_changed
+    }
+
     /// Applies events.
     pub fn apply(&mut self, batch: Batch) {
         let begun = Instant::now();
@@ -103,7 +112,8 @@ impl Collector {
         }
         // An incomplete set is not compiled: its changes are changes of the next set, too.
         self.is_gathering = !self.complete;
-        (self.objects_changed, self.source_changed) = (false, false);
+        let only_shown = self.has_more_to_show() && !self.has_news();
+        (self.objects_changed, self.source_changed, self.shown_changed) = (false, false, false);
         Loaded {
             set: Arc::clone(&self.set),
             versions: self.versions.clone(),
@@ -113,6 +123,7 @@ impl Collector {
             mesh: self.mesh.clone(),
             streams: Arc::clone(&self.streams),
             requested: std::mem::take(&mut self.requested),
+            only_shown,
             timing: std::mem::take(&mut self.timing),
         }
     }
@@ -285,7 +296,8 @@ impl Collector {
         if changes.is_empty() && absent.is_none() && !counts {
             return;
         }
-        let mut next = self.set.with(changes);
+        let (mut next, is_shown_anew) = self.set.with_and_shown(changes);
+        self.shown_changed |= is_shown_anew;
         if let Some(absent) = absent {
             next = next.with_absent(absent);
         }

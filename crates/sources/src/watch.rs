@@ -4,8 +4,13 @@
 use crate::collector::{Collector, Loaded};
 use crate::source::Source;
 use std::pin::pin;
+use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// How long what is only shown is gathered: statuses of Pods come by the thousand, and serve nothing.
+const SHOWN: Duration = Duration::from_millis(250);
 
 /// A source that is watched, until this is dropped.
 #[derive(Debug)]
@@ -32,16 +37,26 @@ pub fn watch(source: impl Source) -> Watch {
 
 async fn run(mut source: impl Source, sender: Sender<Loaded>) {
     let mut collector = Collector::default();
+    // When what is only shown is handed on.
+    let mut due: Option<Instant> = None;
     loop {
+        if collector.has_more_to_show() {
+            due.get_or_insert_with(|| Instant::now() + SHOWN);
+        }
         let mut next = pin!(source.next(collector.set().clone()));
         let batch = loop {
+            let is_due = due.is_some_and(|due| due <= Instant::now());
             tokio::select! {
                 biased;
-                permit = sender.reserve(), if collector.has_news() => match permit {
-                    Ok(permit) => permit.send(collector.take()),
+                permit = sender.reserve(), if collector.has_news() || is_due => match permit {
+                    Ok(permit) => {
+                        permit.send(collector.take());
+                        due = None;
+                    }
                     Err(_) => return,
                 },
                 batch = &mut next => break batch,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && !is_due => {}
             }
         };
         match batch {
@@ -49,7 +64,7 @@ async fn run(mut source: impl Source, sender: Sender<Loaded>) {
             None => break,
         }
     }
-    if collector.has_news()
+    if (collector.has_news() || collector.has_more_to_show())
         && let Ok(permit) = sender.reserve().await
     {
         permit.send(collector.take());

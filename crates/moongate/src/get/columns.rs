@@ -8,8 +8,6 @@ use std::collections::BTreeSet;
 
 /// How many ports or addresses are listed.
 const LISTED: usize = 3;
-/// How much of the external addresses is shown unless all columns are.
-const ADDRESSES_WIDTH: usize = 16;
 
 const NONE: &str = "<none>";
 const UNSET: &str = "<unset>";
@@ -46,16 +44,16 @@ pub(super) fn names(kind: Kind, wide: bool) -> Vec<&'static str> {
 /// The cells of an object.
 pub(super) fn cells(kind: Kind, object: &Value, wide: bool, now: Timestamp) -> Vec<String> {
     let names = names(kind, wide);
-    names.into_iter().map(|name| cell(kind, name, object, wide, now)).collect()
+    names.into_iter().map(|name| cell(kind, name, object, now)).collect()
 }
 
-fn cell(kind: Kind, column: &str, object: &Value, wide: bool, now: Timestamp) -> String {
+fn cell(kind: Kind, column: &str, object: &Value, now: Timestamp) -> String {
     match (kind, column) {
         (_, "NAME") => text(object, "/metadata/name").to_owned(),
         (_, "AGE") => age(object, now),
         (Kind::Service, "TYPE") => or(text(object, "/spec/type"), "ClusterIP"),
         (Kind::Service, "CLUSTER-IP") => cluster_ip(object),
-        (Kind::Service, "EXTERNAL-IP") => external_ip(object, wide),
+        (Kind::Service, "EXTERNAL-IP") => external_ip(object),
         (Kind::Service, "PORT(S)") => or(&service_ports(object), NONE),
         (Kind::Service, _) => labels(object.pointer("/spec/selector")),
         (Kind::Endpoints, _) => endpoints(object),
@@ -128,12 +126,12 @@ fn cluster_ip(service: &Value) -> String {
     or(several.unwrap_or_else(|| text(service, "/spec/clusterIP")), NONE)
 }
 
-fn external_ip(service: &Value, wide: bool) -> String {
+fn external_ip(service: &Value) -> String {
     let given: Vec<String> = array(service, "/spec/externalIPs").map(plain).collect();
     match &*or(text(service, "/spec/type"), "ClusterIP") {
         "ClusterIP" | "NodePort" => or(&given.join(","), NONE),
         "LoadBalancer" => {
-            let mut published = load_balancer(service, wide);
+            let mut published = load_balancer(service);
             if !given.is_empty() {
                 let before = (!published.is_empty()).then_some(published);
                 published = before.into_iter().chain(given).collect::<Vec<_>>().join(",");
@@ -145,17 +143,14 @@ fn external_ip(service: &Value, wide: bool) -> String {
     }
 }
 
-fn load_balancer(service: &Value, wide: bool) -> String {
+/// In full: an API server makes the table for all columns, whichever kubectl shows.
+fn load_balancer(service: &Value) -> String {
     let address = |one: &Value| {
         Some(text(one, "/ip")).filter(|ip| !ip.is_empty()).unwrap_or_else(|| text(one, "/hostname")).to_owned()
     };
     let all: BTreeSet<String> =
         array(service, "/status/loadBalancer/ingress").map(address).filter(|address| !address.is_empty()).collect();
-    let all = all.into_iter().collect::<Vec<_>>().join(",");
-    if wide || all.chars().count() <= ADDRESSES_WIDTH {
-        return all;
-    }
-    all.chars().take(ADDRESSES_WIDTH - 3).chain("...".chars()).collect()
+    all.into_iter().collect::<Vec<_>>().join(",")
 }
 
 fn service_ports(service: &Value) -> String {

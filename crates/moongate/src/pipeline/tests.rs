@@ -7,7 +7,7 @@ use resources::diagnostic::Severity;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::read::{documents, read};
 use resources::set::ResourceSet;
-use sources::{Batch, Scope, Source, SourceEvent, Upsert};
+use sources::{Batch, ObjectVersion, Scope, Source, SourceEvent, Upsert};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
@@ -139,6 +139,14 @@ fn put(text: &str) -> SourceEvent {
     SourceEvent::Upsert(Upsert { object, version: None, findings: Arc::default() })
 }
 
+/// A Namespace in a phase of its life, as an API server has it.
+fn namespace(phase: &str) -> SourceEvent {
+    let text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: a}}\nstatus: {{phase: {phase}}}\n");
+    let SourceEvent::Upsert(upsert) = put(&text) else { unreachable!() };
+    let version = Some(Box::new(ObjectVersion { resource_version: phase.into(), generation: None }));
+    SourceEvent::Upsert(Upsert { version, ..upsert })
+}
+
 fn gateway(name: &str, port: u16) -> SourceEvent {
     put(&format!(
         "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  selector: {{istio: ingressgateway}}\n  servers:\n  - port: {{number: {port}, name: http, protocol: HTTP}}\n    hosts: ['*']\n"
@@ -161,6 +169,21 @@ fn unavailable(kind: Kind) -> SourceEvent {
 fn serving(generation: u64, objects: usize, listeners: usize) -> Received {
     let codes = Vec::new();
     Received { generation, objects, listeners, serves: true, unavailable: 0, codes, before: generation - 1 }
+}
+
+#[tokio::test]
+async fn what_is_only_shown_reaches_the_sinks_and_is_not_published() {
+    let mut pipeline = Fixture::new(Plane::default(), Duration::from_secs(60));
+    pipeline.send(vec![gateway("one", 8001), namespace("Active"), SourceEvent::Complete(Scope::All)]).await;
+    assert_eq!(pipeline.next().await, serving(1, 2, 1));
+    pipeline.send(vec![namespace("Terminating")]).await;
+    assert_eq!(pipeline.next().await, Received { before: 1, ..serving(1, 2, 1) });
+    assert_eq!(pipeline.plane.snapshots.lock().unwrap().len(), 1);
+    // What is compiled next is what differs from before.
+    pipeline.send(vec![gateway("two", 8002)]).await;
+    assert_eq!(pipeline.next().await, serving(2, 3, 2));
+    assert_eq!(pipeline.plane.snapshots.lock().unwrap().len(), 2);
+    pipeline.end().await;
 }
 
 #[tokio::test]

@@ -64,6 +64,11 @@ impl OpenedSource {
         }
     }
 
+    /// Whether the objects are those of a cluster.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     /// What writes statuses.
     pub(super) fn writing(&mut self) -> Option<(Writer, Statuses)> {
         match self {

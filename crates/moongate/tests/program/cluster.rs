@@ -1,9 +1,9 @@
-//! The program in a cluster with a real API server, by the rights that `moongate manifests` gives, and `moongate get` beside kubectl.
+//! The program in a cluster with a real API server, by the rights that `moongate manifests` gives.
 
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use testkit::backend::Backend;
 use testkit::client;
 use testkit::cluster::{self, Cluster};
@@ -244,63 +244,4 @@ fn dr_14_nodes_tell_where_the_gateway_is_and_only_that_is_kept() {
     cluster.must(&["delete", "destinationrule", "near"]).unwrap();
     wait::until("the rule is gone", || !shown("destinationrules").contains("near"));
     assert!(nodes().starts_with("own "), "they are kept for ten minutes");
-}
-
-#[test]
-fn get_shows_what_kubectl_shows() {
-    let Some(cluster) = cluster() else { return };
-    let kinds =
-        "gateways,virtualservices,destinationrules,serviceentries,peerauthentications,svc,secrets,cm,endpointslices,ns";
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("all.yaml"), cluster.must(&["get", kinds, "-A", "-o", "yaml"]).unwrap()).unwrap();
-    let words = [
-        "svc -n istio-system",
-        "svc -A -o wide",
-        "svc",
-        "svc kubernetes --show-labels",
-        "gateways",
-        "gw -l tier=edge",
-        "gw -n nothing",
-        "gw x",
-        "gw x -A",
-        "vs answer",
-        "vs,dr,se,pa",
-        "vs -A",
-        "endpointslices",
-        "secret plain --no-headers",
-        "ns",
-        "cm notes -o yaml",
-        "cm notes -o json",
-        "svc -o yaml",
-        "vs answer x",
-        "gw,vs -o name",
-        "svc/web svc/elsewhere",
-        "foo",
-    ];
-    for line in words {
-        let words: Vec<&str> = line.split(' ').collect();
-        let expected = shown(cluster.kubectl(&[&["get"], &*words].concat()).unwrap());
-        let ours = Command::new(PROGRAM).arg("get").args(&words).arg("-f").arg(folder.path()).output().unwrap();
-        assert_eq!(shown(ours), expected, "{line}");
-    }
-}
-
-/// Exit code, output and error, without what differs from one second to the next.
-fn shown(output: Output) -> (Option<i32>, String, String) {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let out = text(output.stdout);
-    // Ages are the last column of these tables, or stand before the labels.
-    let is_age = |word: &str| word.ends_with('s') && word.starts_with(|c: char| c.is_ascii_digit()) && word.len() < 6;
-    let line = |line: &str| {
-        let words = line.split(' ').map(|word| if is_age(word) { "AGE" } else { word });
-        words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
-    };
-    let is_table = out.starts_with("NAME");
-    let out = if is_table {
-        out.lines().map(|one| line(one).split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
-    } else {
-        out
-    };
-    let out = if is_table { out } else { out.lines().map(line).collect::<Vec<_>>().join("\n") };
-    (output.status.code(), out, text(output.stderr))
 }

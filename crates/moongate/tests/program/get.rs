@@ -107,9 +107,9 @@ fn tables_are_those_of_kubectl() {
     assert_eq!(
         shown("services"),
         "\
-NAME          TYPE           CLUSTER-IP   EXTERNAL-IP                PORT(S)                 AGE
-balanced      LoadBalancer   <none>       203.0.113.100...,9.9.9.9   80/TCP                  <unknown>
-productpage   ClusterIP      10.0.0.9     <none>                     9080/TCP,90:30090/UDP   <unknown>
+NAME          TYPE           CLUSTER-IP   EXTERNAL-IP                             PORT(S)                 AGE
+balanced      LoadBalancer   <none>       203.0.113.100,lb.example.test,9.9.9.9   80/TCP                  <unknown>
+productpage   ClusterIP      10.0.0.9     <none>                                  9080/TCP,90:30090/UDP   <unknown>
 "
     );
     assert_eq!(

@@ -3,6 +3,7 @@
 
 use super::scalar::{NumberOrName, Text};
 use super::text_match::Labels;
+use crate::shown::Shown;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +28,63 @@ pub struct Service {
     pub publish_not_ready_addresses: bool,
     /// Which endpoints are preferred: `PreferClose`, `PreferSameZone`, `PreferSameNode` (DR-13).
     pub traffic_distribution: Text,
+    /// Where it is reached from outside. The addresses of load balancers are in the status, the others are here.
+    #[serde(rename = "externalIPs", with = "external_ips")]
+    pub outside: Shown<Outside>,
+}
+
+/// Where a Service is reached from outside; most are not, and take a word.
+pub type Outside = Option<Box<OutsideAddresses>>;
+
+/// Addresses at which a Service is reached from outside.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct OutsideAddresses {
+    /// `spec.externalIPs`.
+    pub external_ips: Box<[Text]>,
+    /// `status.loadBalancer.ingress`.
+    pub ingress: Box<[IngressPoint]>,
+}
+
+/// Where a load balancer is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IngressPoint {
+    /// Its address.
+    pub ip: Text,
+    /// Its name, where it has no address.
+    pub hostname: Text,
+    /// Whether packets have the address of the load balancer (`VIP`) or that of a node (`Proxy`).
+    pub ip_mode: Text,
+}
+
+/// The part of [`Outside`] that is in the `spec`.
+mod external_ips {
+    use super::{Outside, OutsideAddresses, Shown, Text};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(outside: &Shown<Outside>, serializer: S) -> Result<S::Ok, S::Error> {
+        outside.0.as_deref().map_or(&[][..], |outside| &outside.external_ips).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Shown<Outside>, D::Error> {
+        let external_ips: Box<[Text]> = Deserialize::deserialize(deserializer)?;
+        let outside = OutsideAddresses { external_ips, ..OutsideAddresses::default() };
+        Ok(Shown((!outside.external_ips.is_empty()).then(|| Box::new(outside))))
+    }
+}
+
+impl Service {
+    /// Takes the addresses of load balancers.
+    pub(crate) fn set_ingress(&mut self, ingress: Box<[IngressPoint]>) {
+        if !ingress.is_empty() {
+            self.outside.0.get_or_insert_default().ingress = ingress;
+        }
+    }
+
+    /// Where load balancers of it are.
+    pub fn ingress(&self) -> &[IngressPoint] {
+        self.outside.0.as_deref().map_or(&[], |outside| &outside.ingress)
+    }
 }
 
 /// A port of a `Service`.
@@ -43,6 +101,8 @@ pub struct CoreServicePort {
     pub protocol: Text,
     /// What is spoken on it.
     pub app_protocol: Text,
+    /// The port of each node that leads here; 0 where there is none.
+    pub node_port: Shown<u16>,
 }
 
 /// `Endpoints`.
@@ -156,13 +216,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The kind and the names alone.
+/// The kind and the names alone, which have nothing for their values.
 impl Serialize for Secret {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
         let mut out = serializer.serialize_struct("Secret", 2)?;
+        out.serialize_field("data", &self.values.keys().map(|name| (name, "")).collect::<BTreeMap<_, _>>())?;
         out.serialize_field("type", &self.kind)?;
-        out.serialize_field("keys", &self.values.keys().collect::<Vec<_>>())?;
         out.end()
     }
 }
@@ -173,12 +233,45 @@ impl Serialize for Secret {
 pub struct ConfigMap {
     /// Values by name.
     pub data: BTreeMap<Text, Text>,
+    /// The names of those that are no text.
+    pub binary_data: Shown<Names>,
+}
+
+/// The names of a map; its values are not kept.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Names(pub Box<[Text]>);
+
+/// The names, which have nothing for their values.
+impl Serialize for Names {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|name| (name, "")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = BTreeMap::<Text, serde::de::IgnoredAny>::deserialize(deserializer)?;
+        Ok(Self(all.into_keys().collect()))
+    }
 }
 
 /// `Namespace`; its labels are in the metadata.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Namespace {}
+pub struct Namespace {
+    /// Its `status.phase`.
+    #[serde(skip)]
+    pub phase: Shown<Option<NamespacePhase>>,
+}
+
+/// How far a Namespace is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespacePhase {
+    /// It is used.
+    Active,
+    /// It ends, with what is in it.
+    Terminating,
+}
 
 /// `Node`; where it is, is in the labels of its metadata.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

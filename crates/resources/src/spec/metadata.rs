@@ -18,4 +18,6 @@ pub struct Metadata {
     pub annotations: Labels,
     /// When the API server made it; order among objects is by this (VS-04).
     pub creation_timestamp: Option<jiff::Timestamp>,
+    /// When it was asked to end.
+    pub deletion_timestamp: Option<jiff::Timestamp>,
 }

@@ -181,6 +181,31 @@ fn versions_are_known_and_those_that_mean_the_same_are_no_news() {
     assert!(collector.take().versions.is_empty());
 }
 
+/// A Namespace in a phase of its life.
+fn namespace(phase: &str) -> SourceEvent {
+    let text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: a}}\nstatus: {{phase: {phase}}}\n");
+    upsert(objects("in.yaml", &text).remove(0), version(phase, 1))
+}
+
+#[test]
+fn what_is_only_shown_is_news_of_its_own() {
+    let mut collector = collector(vec![namespace("Active")]);
+    assert!(!collector.has_more_to_show());
+    collector.apply(vec![namespace("Active")].into());
+    assert!(!collector.has_more_to_show());
+    collector.apply(vec![namespace("Terminating")].into());
+    assert_eq!((collector.has_news(), collector.has_more_to_show()), (false, true));
+    let generation = collector.set().generation;
+    let Loaded { set, only_shown, .. } = collector.take();
+    assert_eq!((set.generation, set.changed.len(), only_shown), (generation + 1, 0, true));
+    assert!(!collector.has_more_to_show());
+    // With anything else, it comes along.
+    collector.apply(vec![namespace("Active"), upsert(entry("one", "1.1.1.1"), None)].into());
+    let Loaded { set, only_shown, .. } = collector.take();
+    assert_eq!((&*set.changed, only_shown), (&[entry_ref("one")][..], false));
+    assert!(!collector.has_more_to_show() && !collector.has_news());
+}
+
 #[test]
 fn an_object_with_errors_keeps_its_last_good_version() {
     let mut collector = collector(vec![upsert(entry("one", "1.1.1.1"), None)]);

@@ -40,9 +40,12 @@ pub(super) fn service(object: &ObjectRef, value: &Value) -> Key {
 /// Removes what is not used.
 pub(super) fn strip(kind: Kind, value: &mut Value) {
     let Value::Object(fields) = value else { return };
-    if kind != Kind::Pod {
-        // Nothing is served by it.
-        fields.remove("status");
+    // Nothing is served by what is left of it, but for Pods.
+    match kind {
+        Kind::Pod => {}
+        Kind::Service => keep_of_status(fields, "loadBalancer"),
+        Kind::Namespace => keep_of_status(fields, "phase"),
+        _ => drop(fields.remove("status")),
     }
     match kind {
         Kind::Node => strip_node(fields),
@@ -53,6 +56,16 @@ pub(super) fn strip(kind: Kind, value: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+/// Leaves one field of the status, where that says anything.
+fn keep_of_status(fields: &mut Map<String, Value>, name: &str) {
+    let Some(Value::Object(status)) = fields.get_mut("status") else { return };
+    let is_kept = |field: &str, value: &Value| field == name && value.as_object().is_none_or(|value| !value.is_empty());
+    status.retain(|field, value| is_kept(field, value));
+    if status.is_empty() {
+        fields.remove("status");
     }
 }
 
@@ -69,4 +82,28 @@ fn strip_node(fields: &mut Map<String, Value>) {
 /// Whether objects of a kind have fields that name files.
 pub(super) fn has_file_fields(kind: Kind) -> bool {
     matches!(kind, Kind::Gateway | Kind::DestinationRule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn stripped(kind: Kind, mut value: Value) -> Value {
+        strip(kind, &mut value);
+        value
+    }
+
+    #[test]
+    fn what_is_shown_of_statuses_is_left() {
+        let conditions = json!([{"type": "x", "status": "True"}]);
+        let service = |load_balancer: Value| json!({"spec": {}, "status": {"loadBalancer": load_balancer, "conditions": conditions}});
+        let ingress = json!({"ingress": [{"ip": "1.1.1.1"}]});
+        let expected = json!({"spec": {}, "status": {"loadBalancer": ingress}});
+        assert_eq!(stripped(Kind::Service, service(ingress)), expected);
+        assert_eq!(stripped(Kind::Service, service(json!({}))), json!({"spec": {}}));
+        let namespace = json!({"status": {"phase": "Active", "conditions": conditions}});
+        assert_eq!(stripped(Kind::Namespace, namespace.clone()), json!({"status": {"phase": "Active"}}));
+        assert_eq!(stripped(Kind::Gateway, namespace), json!({}));
+    }
 }
