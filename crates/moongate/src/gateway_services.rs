@@ -1,6 +1,6 @@
 //! The Service by which each gateway would be reached in a cluster, for `moongate get`: `istio-ingressgateway` of type LoadBalancer. Where
 //! the configuration has that Service, it is shown as it is; without it, its ports are those of the Gateways. A running gateway adds
-//! the address that it listens on as the external one.
+//! the address that it listens on as the external one. Not for a gateway that runs in a cluster, whose Services are as they are.
 
 use compiler::Workload;
 use resources::key::{Key, Kind, ObjectRef};

@@ -2,9 +2,11 @@
 
 mod age;
 mod columns;
+mod pod;
 mod request;
 mod selector;
 mod table;
+mod value;
 
 use crate::cli::{GetArgs, Role};
 use crate::gateway_services;
@@ -22,8 +24,10 @@ use resources::diagnostic::Severity;
 use resources::key::{Kind, ObjectRef};
 use selector::Selector;
 use serde_json::{Map, Value, json};
-use sources::FileReader;
+use sources::{FileReader, LoadError};
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The page of a running gateway that has its objects.
@@ -50,7 +54,14 @@ pub(crate) fn get(args: &GetArgs) -> Result<ExitCode> {
         Err(messages) => return Ok(fail(&messages)),
     };
     let objects =
-        if args.files.is_empty() { of_gateway(args, &selected.kinds)? } else { of_files(args, &selected.kinds)? };
+        if args.files.is_empty() { of_gateway(args, &selected.kinds) } else { of_files(args, &selected.kinds) };
+    let objects = match objects {
+        Err(error) => match missing_path(&error) {
+            Some(path) => return Ok(fail(&[format!("error: the path {path:?} does not exist")])),
+            None => return Err(error),
+        },
+        Ok(objects) => objects,
+    };
     let (found, missing) = selected.pick(objects, args);
     output::print(&selected.render(&found, args))?;
     if missing.is_empty() && found.is_empty() && matches!(selected.form, Form::Table { .. }) {
@@ -60,6 +71,12 @@ pub(crate) fn get(args: &GetArgs) -> Result<ExitCode> {
         output::print_note(&format!("No resources found{place}"));
     }
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { fail(&missing) })
+}
+
+/// The path that is not there, where that is the error.
+fn missing_path(error: &anyhow::Error) -> Option<&Path> {
+    let error: &LoadError = error.downcast_ref()?;
+    (error.source.kind() == io::ErrorKind::NotFound).then_some(&*error.path)
 }
 
 fn fail(messages: &[String]) -> ExitCode {
@@ -101,12 +118,17 @@ fn select(args: &GetArgs) -> Result<Selected, Vec<String>> {
         Request::Kinds(_, names) => !names.is_empty(),
         Request::Objects(_) => true,
     };
-    if by_name && args.all_namespaces {
+    let resources = || kinds.iter().filter_map(|kind| ApiResource::of(*kind));
+    if by_name && args.all_namespaces && resources().any(|resource| resource.namespaced) {
         return Err(error("a resource cannot be retrieved by name across all namespaces".to_owned()));
     }
     let selector = args.selector.as_deref().unwrap_or_default().trim();
     if by_name && !selector.is_empty() {
-        return Err(error("name cannot be provided when a selector is specified".to_owned()));
+        let message = match request {
+            Request::Kinds(..) => "name cannot be provided when a selector is specified",
+            Request::Objects(_) => "selectors and the all flag cannot be used when passing resource/name arguments",
+        };
+        return Err(error(message.to_owned()));
     }
     let labels = Selector::parse(selector).map_err(|message| unselectable(&request, selector, &message))?;
     Ok(Selected { request, kinds, form, labels })

@@ -98,3 +98,52 @@ pub(crate) fn redact(object: &ObjectRef, value: &mut Value) {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resources::read::{documents, read, read_value};
+    use resources::set::Change;
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    /// The input of every case.
+    fn inputs() -> Vec<PathBuf> {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases");
+        let folders = |folder: &Path| -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            entries.filter(|path| path.is_dir()).collect()
+        };
+        let of_topic = |topic: PathBuf| folders(&topic).into_iter().map(|case| case.join("in.yaml"));
+        folders(&cases).into_iter().flat_map(of_topic).filter(|file| file.exists()).collect()
+    }
+
+    #[test]
+    fn what_is_kept_of_an_object_reads_as_the_same_object() {
+        let mut failures = Vec::new();
+        let mut count = 0;
+        for file in inputs() {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let path: Arc<Path> = file.as_path().into();
+            for object in documents(&text).flat_map(|document| read(&path, document).objects) {
+                // Its values are not shown.
+                if object.object_ref().kind == Kind::Secret {
+                    continue;
+                }
+                count += 1;
+                let value = kept(&object);
+                let reading = read_value(value.clone());
+                let set = ResourceSet::default().with([Change::Put(object)]);
+                let is_same = reading.objects.into_iter().next().is_some_and(|again| {
+                    let (again, shows_another) = set.with_and_shown([Change::Put(again)]);
+                    again.changed.is_empty() && !shows_another
+                });
+                if !is_same {
+                    failures.push(format!("{}: {value}\n{:?}", file.display(), reading.diagnostics));
+                }
+            }
+        }
+        assert!(count > 500, "{count}");
+        assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// A path that cannot be read at all.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
+#[error("{}", path.display())]
 pub struct LoadError {
     /// The path.
     pub path: PathBuf,

@@ -10,7 +10,8 @@ pub(super) fn age(object: &Value, now: Timestamp) -> String {
     created.map_or_else(|| "<unknown>".to_owned(), |created| since(now.as_second().saturating_sub(created.as_second())))
 }
 
-fn since(seconds: i64) -> String {
+/// So many seconds.
+pub(super) fn since(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
     let days = hours / 24;
     let two = |large: i64, unit: char, small: i64, lesser: char| match small {

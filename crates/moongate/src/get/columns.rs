@@ -1,6 +1,8 @@
 //! What kubectl shows of each kind: the printers of Kubernetes for its own kinds, the printer columns of Istio's CRDs for Istio's.
 
 use super::age::age;
+use super::pod;
+use super::value::{NONE, array, at, or, plain, text};
 use jiff::Timestamp;
 use resources::key::Kind;
 use serde_json::Value;
@@ -9,7 +11,6 @@ use std::collections::BTreeSet;
 /// How many ports or addresses are listed.
 const LISTED: usize = 3;
 
-const NONE: &str = "<none>";
 const UNSET: &str = "<unset>";
 
 /// The names of the columns of a kind; `wide`: all of them.
@@ -66,7 +67,7 @@ fn cell(kind: Kind, column: &str, object: &Value, now: Timestamp) -> String {
         (Kind::Secret, _) => keys(object, &["/data", "/stringData"]),
         (Kind::ConfigMap, _) => keys(object, &["/data", "/binaryData"]),
         (Kind::Namespace, _) => or(text(object, "/status/phase"), "Active"),
-        (Kind::Pod, column) => pod(column, object),
+        (Kind::Pod, column) => pod::cell(column, object, now),
         (Kind::Node, column) => node(column, object),
         (Kind::VirtualService, "GATEWAYS") => at(object, "/spec/gateways"),
         (Kind::VirtualService | Kind::ServiceEntry, "HOSTS") => at(object, "/spec/hosts"),
@@ -93,27 +94,6 @@ pub(super) fn labels(value: Option<&Value>) -> String {
     let mut pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={}", plain(value))).collect();
     pairs.sort_unstable();
     or(&pairs.join(","), NONE)
-}
-
-fn text<'a>(object: &'a Value, path: &str) -> &'a str {
-    object.pointer(path).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn or(text: &str, default: &str) -> String {
-    if text.is_empty() { default } else { text }.to_owned()
-}
-
-/// What a printer column shows of a field: texts as they are, everything else as JSON.
-fn at(object: &Value, path: &str) -> String {
-    object.pointer(path).map(plain).unwrap_or_default()
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn array<'a>(object: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
-    object.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn unique(values: impl Iterator<Item = String>) -> String {
@@ -180,7 +160,9 @@ fn endpoints(object: &Value) -> String {
             );
         }
     }
-    listed(all.into_iter(), NONE)
+    // None are listed where there are only such that are not ready.
+    let nothing = if array(object, "/subsets").next().is_none() { NONE } else { "" };
+    listed(all.into_iter(), nothing)
 }
 
 fn slice_port(port: &Value) -> String {
@@ -206,44 +188,6 @@ fn listed(all: impl Iterator<Item = String>, nothing: &str) -> String {
 fn keys(object: &Value, paths: &[&str]) -> String {
     let maps = paths.iter().filter_map(|path| object.pointer(path)?.as_object());
     maps.flat_map(|map| map.keys()).collect::<BTreeSet<_>>().len().to_string()
-}
-
-fn pod(column: &str, pod: &Value) -> String {
-    let containers = || array(pod, "/status/containerStatuses");
-    match column {
-        "READY" => {
-            let ready = containers().filter(|one| one.get("ready") == Some(&Value::Bool(true))).count();
-            format!("{ready}/{}", array(pod, "/spec/containers").count())
-        }
-        "STATUS" => {
-            let reason = |path: &'static str| {
-                containers().map(move |one| text(one, path)).filter(|text| !text.is_empty()).last()
-            };
-            let of_containers = reason("/state/waiting/reason").or_else(|| reason("/state/terminated/reason"));
-            let phase = or(text(pod, "/status/reason"), text(pod, "/status/phase"));
-            let ends = pod.pointer("/metadata/deletionTimestamp").is_some();
-            if ends { "Terminating".to_owned() } else { of_containers.map_or(phase, str::to_owned) }
-        }
-        "RESTARTS" => {
-            let counts = containers().filter_map(|one| one.get("restartCount")?.as_u64());
-            counts.sum::<u64>().to_string()
-        }
-        "IP" => or(text(pod, "/status/podIP"), NONE),
-        "NODE" => or(text(pod, "/spec/nodeName"), NONE),
-        "NOMINATED NODE" => or(text(pod, "/status/nominatedNodeName"), NONE),
-        _ => {
-            let gates: Vec<&str> = array(pod, "/spec/readinessGates").map(|one| text(one, "/conditionType")).collect();
-            let passed = |gate: &&&str| {
-                array(pod, "/status/conditions")
-                    .any(|one| text(one, "/type") == **gate && text(one, "/status") == "True")
-            };
-            if gates.is_empty() {
-                NONE.to_owned()
-            } else {
-                format!("{}/{}", gates.iter().filter(passed).count(), gates.len())
-            }
-        }
-    }
 }
 
 fn node(column: &str, node: &Value) -> String {
@@ -277,7 +221,11 @@ fn node(column: &str, node: &Value) -> String {
         "INTERNAL-IP" => address("InternalIP"),
         "EXTERNAL-IP" => address("ExternalIP"),
         "OS-IMAGE" => info("/status/nodeInfo/osImage"),
-        "KERNEL-VERSION" => info("/status/nodeInfo/kernelVersion"),
+        "KERNEL-VERSION" => {
+            let version = info("/status/nodeInfo/kernelVersion");
+            let architecture = text(node, "/status/nodeInfo/architecture");
+            if architecture.is_empty() { version } else { format!("{version} ({architecture})") }
+        }
         _ => info("/status/nodeInfo/containerRuntimeVersion"),
     }
 }

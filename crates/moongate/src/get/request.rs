@@ -2,6 +2,7 @@
 
 use resources::api::{ALL, ApiResource};
 use resources::key::Kind;
+use std::borrow::Cow;
 
 /// Kinds, and names of objects of them; none for all.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +15,7 @@ pub(super) enum Request {
 
 /// Reads the words of the command line; an error in kubectl's words.
 pub(super) fn parse(words: &[String]) -> Result<Request, String> {
+    let words = &*each_with_each(words);
     if words.iter().any(|word| word.contains('/')) {
         return words.iter().map(|word| single(word)).collect::<Result<_, _>>().map(Request::Objects);
     }
@@ -24,12 +26,22 @@ pub(super) fn parse(words: &[String]) -> Result<Request, String> {
     for kind in kinds.split(',').map(kinds_of) {
         all.extend(kind?);
     }
-    // As with kubectl: names go with one type.
+    // A word for several kinds, such as `all`.
     if all.len() > 1 && !names.is_empty() {
-        let message = "arguments in resource/name form may not have more than one resource; names go with one type";
-        return Err(message.to_owned());
+        return Err("you must specify only one resource".to_owned());
     }
     Ok(Request::Kinds(all, names.to_vec()))
+}
+
+/// `gw,vs a b` as `gw/a gw/b vs/a vs/b`; other words as they are.
+fn each_with_each(words: &[String]) -> Cow<'_, [String]> {
+    match words.split_first() {
+        Some((kinds, names)) if kinds.contains(',') && !names.is_empty() => {
+            let of = |kind: &str| names.iter().map(|name| format!("{kind}/{name}")).collect::<Vec<_>>();
+            kinds.split(',').flat_map(of).collect()
+        }
+        _ => words.into(),
+    }
 }
 
 fn single(word: &str) -> Result<(Kind, String), String> {
@@ -39,7 +51,10 @@ fn single(word: &str) -> Result<(Kind, String), String> {
             .to_owned()
     };
     let (kind, name) = word.split_once('/').ok_or_else(message)?;
-    if name.is_empty() || name.contains('/') {
+    if name.contains('/') {
+        return Err("arguments in resource/name form may not have more than one slash".to_owned());
+    }
+    if name.is_empty() || kind.is_empty() {
         return Err("arguments in resource/name form must have a single resource and name".to_owned());
     }
     match *kinds_of(kind)? {
@@ -95,6 +110,8 @@ mod tests {
         }
         let both = vec![(Kind::Service, "a".to_owned()), (Kind::VirtualService, "b".to_owned())];
         assert_eq!(request(&["svc/a", "vs/b"]), Ok(Request::Objects(both)));
+        let each = vec![(Kind::Gateway, "a".to_owned()), (Kind::VirtualService, "a".to_owned())];
+        assert_eq!(request(&["gw,vs", "a"]), Ok(Request::Objects(each)));
         assert_eq!(request(&["gw,vs"]), Ok(Request::Kinds(vec![Kind::Gateway, Kind::VirtualService], vec![])));
     }
 
@@ -104,6 +121,8 @@ mod tests {
             assert_eq!(request(&[name]), Err(format!("the server doesn't have a resource type \"{name}\"")));
         }
         assert!(request(&["svc", "svc/a"]).unwrap_err().starts_with("there is no need to specify a resource type"));
-        assert!(request(&["svc/"]).is_err());
+        assert!(request(&["svc/"]).unwrap_err().contains("must have a single resource and name"));
+        assert!(request(&["svc/a/b"]).unwrap_err().contains("may not have more than one slash"));
+        assert!(request(&["all", "a"]).is_err());
     }
 }

@@ -191,12 +191,18 @@ fn what_is_not_there_is_said_as_kubectl_says_it() {
     assert_eq!(said("ns"), (Some(0), "No resources found\n".to_owned()));
     let missing = "Error from server (NotFound): gateways.networking.istio.io \"x\" not found\n";
     assert_eq!(said("gw x"), (Some(1), missing.to_owned()));
+    let empty = "apiVersion: v1\nitems: []\nkind: List\nmetadata:\n  resourceVersion: \"\"\n";
+    assert_eq!(of_folder("pods -A -o yaml"), (Some(0), empty.to_owned(), String::new()));
+    assert_eq!(of_folder("pods -A -o name"), (Some(0), String::new(), String::new()));
+    assert_eq!(of_folder("gw x -o yaml"), (Some(1), String::new(), missing.to_owned()));
     assert_eq!(said("svc/x"), (Some(1), "Error from server (NotFound): services \"x\" not found\n".to_owned()));
     let unknown = "error: the server doesn't have a resource type \"deploy\"\n";
     assert_eq!(said("deploy"), (Some(1), unknown.to_owned()));
     let everywhere = "error: a resource cannot be retrieved by name across all namespaces\n";
     assert_eq!(said("gw x -A"), (Some(1), everywhere.to_owned()));
     assert!(said("gw -o yml").1.contains("unable to match a printer suitable for the output format \"yml\""));
+    let (code, _, error) = get("svc", &["-f", "not-there.yaml"]);
+    assert_eq!((code, &*error), (Some(1), "error: the path \"not-there.yaml\" does not exist\n"));
     let (code, out, error) = of_folder("vs a x");
     assert_eq!((code, out.lines().count()), (Some(1), 2), "what is there is shown");
     assert!(error.contains("\"x\" not found"));

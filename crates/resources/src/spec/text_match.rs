@@ -6,8 +6,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 /// A demand on a text; `Present` is the empty form, which asks for presence where the field allows it (VS-15, VS-17).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StringMatch {
     /// The very text.
     Exact(Text),
@@ -17,6 +16,19 @@ pub enum StringMatch {
     Regex(Text),
     /// Nothing was demanded.
     Present,
+}
+
+/// As it is written.
+impl Serialize for StringMatch {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let field = match self {
+            Self::Exact(text) => Some(("exact", text)),
+            Self::Prefix(text) => Some(("prefix", text)),
+            Self::Regex(text) => Some(("regex", text)),
+            Self::Present => None,
+        };
+        serializer.collect_map(field)
+    }
 }
 
 impl<'de> Deserialize<'de> for StringMatch {

@@ -75,4 +75,17 @@ impl Spec for Pod {
     const KIND: Kind = Kind::Pod;
 
     fn validate(&self, _: &Key, _: &mut Findings) {}
+
+    fn set_aside(&mut self, aside: Aside) {
+        self.ends.0 = aside.ends;
+    }
+
+    fn aside(&self) -> Aside {
+        Aside { ends: self.ends.0, ..Aside::default() }
+    }
+
+    fn shows_the_same(&self, other: &Self) -> bool {
+        let is_same = self.spec.shows_the_same(&other.spec) && self.status.shows_the_same(&other.status);
+        is_same && self.ends.shows(&other.ends)
+    }
 }

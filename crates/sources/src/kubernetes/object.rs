@@ -1,13 +1,17 @@
 //! What is read of an object before it is known whether it is kept: its name, its version, what it belongs to.
 
+mod pod;
+
 use crate::event::ObjectVersion;
 use resources::api::ApiResource;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::spec::core::{REGION, SUBZONE, ZONE};
 use serde_json::{Map, Value};
 
-/// Labels of Nodes that are kept.
-const OF_NODES: [&str; 3] = [REGION, ZONE, SUBZONE];
+/// Labels of Nodes that are kept: where it is, and its older role.
+const OF_NODES: [&str; 4] = [REGION, ZONE, SUBZONE, "kubernetes.io/role"];
+/// What labels with the roles of a Node begin with.
+const ROLES: &str = "node-role.kubernetes.io/";
 
 /// The name of an object of the API server.
 pub(super) fn name(kind: Kind, value: &Value) -> Option<ObjectRef> {
@@ -42,7 +46,7 @@ pub(super) fn strip(kind: Kind, value: &mut Value) {
     let Value::Object(fields) = value else { return };
     // Nothing is served by what is left of it, but for Pods.
     match kind {
-        Kind::Pod => {}
+        Kind::Pod => pod::strip_pod(fields),
         Kind::Service => keep_of_status(fields, "loadBalancer"),
         Kind::Namespace => keep_of_status(fields, "phase"),
         _ => drop(fields.remove("status")),
@@ -69,13 +73,13 @@ fn keep_of_status(fields: &mut Map<String, Value>, name: &str) {
     }
 }
 
-/// What is left is where the Node is.
+/// What is left is where the Node is, and what for.
 fn strip_node(fields: &mut Map<String, Value>) {
     fields.remove("spec");
     let Some(Value::Object(metadata)) = fields.get_mut("metadata") else { return };
-    metadata.retain(|field, _| matches!(&**field, "name" | "labels" | "resourceVersion"));
+    metadata.retain(|field, _| matches!(&**field, "name" | "labels" | "resourceVersion" | "creationTimestamp"));
     if let Some(Value::Object(labels)) = metadata.get_mut("labels") {
-        labels.retain(|label, _| OF_NODES.contains(&&**label));
+        labels.retain(|label, _| OF_NODES.contains(&&**label) || label.starts_with(ROLES));
     }
 }
 

@@ -23,7 +23,7 @@ spec:
 
 /// Everything that a source has said so far.
 pub(crate) struct Cluster {
-    watch: Watch,
+    pub(crate) watch: Watch,
     pub(crate) last: Option<Loaded>,
     pub(crate) reload: Reload,
     _folder: tempfile::TempDir,

@@ -156,3 +156,41 @@ async fn objects_are_read_as_from_yaml() {
     let fixed = |loaded: &Loaded| !codes(loaded).contains(&"MG0004");
     cluster.until("the object without errors", fixed).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_shown_arrives_and_is_no_change() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.apply(SUBSETS);
+    server.apply(&route("r", "c"));
+    server.apply(&slice("a", "c", "10.0.0.1"));
+    let service = |ip: &str| {
+        let status = format!("{{conditions: [{{type: x}}], loadBalancer: {{ingress: [{{ip: {ip}}}]}}}}");
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s, namespace: a}}\nspec: {{ports: [{{port: 80}}]}}\nstatus: {status}\n"
+        )
+    };
+    let status = |restarts: u32| {
+        let statuses = format!("[{{name: x, image: x, restartCount: {restarts}, state: {{running: {{}}}}}}]");
+        pod("c-pod").replace("podIP:", &format!("containerStatuses: {statuses}, podIP:"))
+    };
+    server.apply(&service("1.1.1.1"));
+    server.apply(&status(1));
+    let mut cluster = Cluster::follow(&server).await;
+    let shown = |loaded: &Loaded| {
+        let services = loaded.set.services.values().flat_map(|one| one.spec.ingress()).map(|one| one.ip.to_string());
+        let statuses = loaded.set.pods.values().flat_map(|one| one.spec.status.container_statuses.0.iter());
+        (services.collect::<Vec<_>>(), statuses.map(|one| one.restart_count).collect::<Vec<_>>())
+    };
+    cluster.until("everything", |loaded| shown(loaded) == (vec!["1.1.1.1".to_owned()], vec![1])).await;
+    server.apply(&service("2.2.2.2"));
+    server.apply(&status(2));
+    let mut changed = Vec::new();
+    while shown(cluster.last.as_ref().unwrap()) != (vec!["2.2.2.2".to_owned()], vec![2]) {
+        let loaded = cluster.watch.next().await.unwrap();
+        changed.extend(loaded.set.changed.iter().cloned());
+        assert!(loaded.only_shown, "{changed:?}");
+        cluster.last = Some(loaded);
+    }
+    assert!(changed.is_empty(), "{changed:?}");
+}

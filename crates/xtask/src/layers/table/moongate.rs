@@ -62,7 +62,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("moongate::run", &["origin", "ending", "opened"]),
     ("moongate::demo", &["files", "sockets", "authority", "names", "decisions", "destinations", "ingress", "egress"]),
     ("moongate::egress", &["denials", "entries", "additions", "report"]),
-    ("moongate::get", &["age", "columns", "request", "selector", "table"]),
+    ("moongate::get", &["age", "value", "pod", "columns", "request", "selector", "table"]),
     (
         "moongate::explain",
         &[
