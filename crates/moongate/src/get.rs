@@ -26,6 +26,7 @@ use selector::Selector;
 use serde_json::{Map, Value, json};
 use sources::{FileReader, LoadError};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -260,7 +261,7 @@ fn qualified(object: &ObjectRef) -> String {
     format!("{singular}{dot}{group}/{}", object.key.name)
 }
 
-/// JSON as kubectl prints it: keys sorted, four spaces a level.
+/// JSON as kubectl prints it: keys sorted, four spaces a level, and what Go writes so that HTML may contain it.
 fn json_text(value: &Value) -> String {
     use serde::Serialize as _;
     let mut out = Vec::new();
@@ -268,7 +269,18 @@ fn json_text(value: &Value) -> String {
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
     // A value of JSON can be written to memory.
     let _ = sorted(value).serialize(&mut serializer);
-    String::from_utf8_lossy(&out).into_owned() + "\n"
+    let text = String::from_utf8_lossy(&out);
+    let mut escaped = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        // They stand in strings alone.
+        if matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped.push('\n');
+    escaped
 }
 
 fn sorted(value: &Value) -> Value {
@@ -333,4 +345,16 @@ fn of_gateway(args: &GetArgs, kinds: &BTreeSet<Kind>) -> Result<Objects> {
         objects.push((ObjectRef { kind, key }, item.clone()));
     }
     Ok(objects)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_that_of_go() {
+        let text = json_text(&json!({"b": "<a> & \u{2028}\u{2029}é\u{a0}\u{1}", "a": []}));
+        let expected = "{\n    \"a\": [],\n    \"b\": \"\\u003ca\\u003e \\u0026 \\u2028\\u2029é\u{a0}\\u0001\"\n}\n";
+        assert_eq!(text, expected);
+    }
 }

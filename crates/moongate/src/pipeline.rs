@@ -92,8 +92,9 @@ impl Pipeline {
         let begun = Instant::now();
         let compiled = compiler::compile(&loaded.set, &self.settings, &mut self.memo);
         if loaded.only_shown && compiled.delta.changes.as_ref().is_some_and(Changes::is_empty) {
-            // What is served stays as it is, and so does all that is known of it.
-            return self.report(Current { set: Arc::clone(&loaded.set), ..self.current.clone() }, false);
+            // What is served stays as it is, and so does all that is known of it. The report says of no object that it has changed.
+            let (set, versions) = (Arc::clone(&loaded.set), loaded.versions.clone());
+            return self.report(Current { set, versions, report: compiled.report, ..self.current.clone() }, false);
         }
         let mut current = self.publish(loaded, compiled, begun.elapsed()).await;
         current.update_expiring(self.certificate_warning);

@@ -57,6 +57,39 @@ metadata: {name: trusted, namespace: istio-system}
 data: {ca.crt: "", empty: ""}
 binaryData: {more: AA==}
 ---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: odd, namespace: default, annotations: {note: "a: b # c"}}
+data:
+  markup: "<a> & 'b' \"c\""
+  space: "b\u00a0c"
+  tabs: "a\tb\n\tc\n"
+  blanks: " a "
+  lines: "a \n\n b\n\n"
+  no-end: "a\nb"
+  control: "a\u0001b\u001b[31mc"
+  words: "yes"
+  nothing: "null"
+  tilde: "~"
+  sum: "=x"
+  star: "*x"
+  percent: "%x"
+  at: "@x"
+  dash: "- x"
+  question: "? x"
+  colon: "x:"
+  hex: "0x1F"
+  octal: "0o17"
+  sexagesimal: "1:20:30"
+  float: "1e3"
+  infinite: ".inf"
+  date: "2020-01-01"
+  merge: "<<"
+  long: "aaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbb cccccccccccccccccccccccccc ddddddddddddddddddddd eeeeeeeeeeeeeeeeee ffffffffffff"
+  emoji: "\U0001F600 é"
+  json: '{"a": [1, 2]}'
+  empty: ""
+---
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: secured, namespace: default}
@@ -233,6 +266,7 @@ fn get_shows_what_kubectl_shows() {
         "ns -o wide",
         "cm notes -o yaml",
         "cm notes -o json",
+        "cm odd -o json",
         "svc -o yaml",
         "pods -o yaml",
         "vs answer x",
