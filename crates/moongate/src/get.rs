@@ -190,7 +190,7 @@ impl Selected {
         match self.form {
             Form::Name => found.iter().map(|(object, _)| qualified(object) + "\n").collect(),
             Form::Json => self.document(found).as_ref().map(json_text).unwrap_or_default(),
-            Form::Yaml => self.document(found).as_ref().map(yaml::to_yaml).unwrap_or_default(),
+            Form::Yaml => self.document(found).as_ref().map(yaml::as_kubectl).unwrap_or_default(),
             Form::Table { wide } => self.tables(found, args, wide),
         }
     }

@@ -267,6 +267,7 @@ fn get_shows_what_kubectl_shows() {
         "cm notes -o yaml",
         "cm notes -o json",
         "cm odd -o json",
+        "cm odd -o yaml",
         "svc -o yaml",
         "pods -o yaml",
         "vs answer x",
