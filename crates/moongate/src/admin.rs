@@ -99,7 +99,8 @@ impl Sockets {
         [&self.ready, &self.admin].into_iter().chain(of_istio).map(TcpListener::try_clone).collect()
     }
 
-    /// Serves the pages of each port, each in a task. `without_services`: workloads whose Services are shown although they may be no objects. Aborting them closes the ports; connections that there are then go on.
+    /// Serves the pages of each port, each in a task. Aborting them closes the ports; connections that there are then go on.
+    /// `without_services`: workloads whose Services are shown although they may be no objects.
     pub(crate) fn serve(
         self,
         limits: OperatorLimits,

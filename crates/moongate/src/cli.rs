@@ -201,7 +201,7 @@ pub(crate) struct GetArgs {
     /// `wide`, `json`, `yaml` or `name` in place of the usual table
     #[arg(long, short, value_name = "FORMAT")]
     pub(crate) output: Option<String>,
-    /// Only objects with these labels: `key=value`, `key!=value`, `key`, `!key`, separated by commas
+    /// Only objects with these labels: `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key`, `!key`, separated by commas
     #[arg(long, short = 'l', value_name = "LABELS")]
     pub(crate) selector: Option<String>,
     /// Leave out the names of the columns
