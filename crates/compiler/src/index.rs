@@ -10,9 +10,9 @@ pub(crate) use addresses::{Addresses, pod_of};
 pub(crate) use host::HostEntry;
 
 use crate::fast::{FastMap, FastSet};
-use crate::few::Sorted;
 use crate::names;
 use resources::Map;
+use resources::few::Sorted;
 use resources::key::{Key, ObjectRef};
 use resources::set::Object;
 use resources::spec::core::{EndpointSlice, Service};

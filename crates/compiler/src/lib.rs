@@ -20,7 +20,6 @@ mod destination_rules;
 mod destinations;
 mod endpoints;
 mod fast;
-mod few;
 mod frontends;
 mod hosts;
 mod incremental;

@@ -1,9 +1,9 @@
 //! Order among objects and among routes (VS-04, S-60 to S-62).
 
 use ir::Route;
-use jiff::Timestamp;
 use resources::key::Key;
 use resources::set::Object;
+use resources::spec::metadata::CreationTime;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ pub(crate) fn by_age<T, U>(a: &Object<T>, b: &Object<U>) -> Ordering {
 /// What the same order compares, in the order of the fields.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Age<'a> {
-    created: Option<Timestamp>,
+    created: Option<CreationTime>,
     name: &'a str,
     namespace: &'a str,
 }
 
 impl<'a> Age<'a> {
-    pub(crate) fn new(created: Option<Timestamp>, key: &'a Key) -> Self {
+    pub(crate) fn new(created: Option<CreationTime>, key: &'a Key) -> Self {
         Self { created, name: &key.name, namespace: &key.namespace }
     }
 }

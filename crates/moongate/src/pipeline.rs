@@ -108,6 +108,7 @@ impl Pipeline {
         if compiled.delta.changes.as_ref().is_none_or(Certificates::may_change) {
             Arc::make_mut(&mut certificates).update(&compiled.snapshot, compiled.delta.changes.as_ref());
         }
+        let is_whole = compiled.delta.changes.is_none();
         let begun = Instant::now();
         self.publisher.publish(&compiled.snapshot, compiled.delta).await;
         let stages =
@@ -117,7 +118,7 @@ impl Pipeline {
         tracing::info!(
             generation = self.publisher.generation(),
             objects = loaded.set.len(),
-            changed = loaded.set.changed.len(),
+            changed = if is_whole { loaded.set.len() } else { loaded.set.changed.len() },
             listeners = compiled.snapshot.listeners.size(),
             clusters = compiled.snapshot.clusters.size(),
             parse = time(stages.parse),

@@ -76,9 +76,8 @@ fn metadata(name: &ObjectRef, meta: &Meta, aside: &Aside) -> Value {
             fields.insert(field.to_owned(), Value::Object(pairs));
         }
     }
-    for (field, time) in [("creationTimestamp", meta.created), ("deletionTimestamp", aside.ends)] {
-        fields.extend(time.map(|time| (field.to_owned(), time.to_string().into())));
-    }
+    fields.extend(meta.created.map(|time| ("creationTimestamp".to_owned(), time.to_string().into())));
+    fields.extend(aside.ends.map(|time| ("deletionTimestamp".to_owned(), time.to_string().into())));
     Value::Object(fields)
 }
 

@@ -88,7 +88,7 @@ impl Deref for Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.debug_struct("Key").field("namespace", &self.namespace).field("name", &self.name).finish()
     }
 }
 

@@ -7,6 +7,7 @@ pub mod annotation;
 pub mod api;
 pub mod code;
 pub mod diagnostic;
+pub mod few;
 pub mod file_contents;
 pub mod key;
 mod map;

@@ -19,7 +19,7 @@ use crate::set::{AnyObject, Meta, Object};
 use crate::shown::Aside;
 use crate::spec::Spec;
 use crate::spec::mesh_config::MeshConfig;
-use crate::spec::metadata::Metadata;
+use crate::spec::metadata::{CreationTime, Metadata};
 use crate::spec::text_match::Labels;
 use crate::yaml;
 use document::Document;
@@ -244,8 +244,8 @@ impl Reader<'_> {
             self.reading.unreadable = true;
             return;
         };
-        let meta =
-            Meta { labels: metadata.labels, annotations: metadata.annotations, created: metadata.creation_timestamp };
+        let created = metadata.creation_timestamp.map(CreationTime::from);
+        let meta = Meta { labels: metadata.labels, annotations: metadata.annotations, created };
         let source = self.document.source();
         let any = |spec| wrap(Arc::new(Object { key, meta, source, spec }));
         match (spec, error) {

@@ -9,6 +9,7 @@ use crate::spec::Spec;
 use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Node, Secret, Service};
 use crate::spec::destination_rule::DestinationRule;
 use crate::spec::gateway::Gateway;
+use crate::spec::metadata::CreationTime;
 use crate::spec::pod::Pod;
 use crate::spec::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 use crate::spec::service_entry::ServiceEntry;
@@ -64,7 +65,7 @@ pub struct Meta {
     /// Annotations.
     pub annotations: Labels,
     /// When an API server made it.
-    pub created: Option<jiff::Timestamp>,
+    pub created: Option<CreationTime>,
 }
 
 /// Why an object that was written is not in a set.
@@ -129,7 +130,7 @@ macro_rules! kinds {
         pub struct ResourceSet {
             /// One more than that of the set before.
             pub generation: u64,
-            /// What differs from the set before, sorted.
+            /// What differs from the set before, sorted; empty in the first that is read.
             pub changed: Arc<[ObjectRef]>,
             /// The files that objects name.
             pub files: FileContents,

@@ -52,6 +52,8 @@ pub struct Collector {
     /// Whether something else is to be shown of objects that are as they were.
     shown_changed: bool,
     complete: bool,
+    /// Whether a complete set has been taken.
+    is_begun: bool,
     versions: Map<ObjectRef, Arc<ObjectVersion>>,
     /// Objects whose present version has errors.
     rejected: BTreeSet<ObjectRef>,
@@ -105,13 +107,18 @@ impl Collector {
         self.timing.collect += batch.timing.collect + begun.elapsed();
     }
 
-    /// What there is now. Its set has as changed what differs from that of the last call.
+    /// What there is now. Its set has as changed what differs from that of the last call; the first complete one has nothing, as all of it
+    /// is new.
     pub fn take(&mut self) -> Loaded {
         if !self.is_gathering {
             self.set = Arc::new(self.set.with([]));
         }
         // An incomplete set is not compiled: its changes are changes of the next set, too.
         self.is_gathering = !self.complete;
+        if self.complete && !std::mem::replace(&mut self.is_begun, true) {
+            // All of it is new to those who read it, and a list that says so once more would stay until the next change.
+            self.set = Arc::new(ResourceSet { changed: Arc::default(), ..ResourceSet::clone(&self.set) });
+        }
         let only_shown = self.has_more_to_show() && !self.has_news();
         (self.objects_changed, self.source_changed, self.shown_changed) = (false, false, false);
         Loaded {

@@ -83,7 +83,7 @@ impl<'a> Adding<'a> {
             }
             let node = &endpoint.node_name;
             for address in &endpoint.addresses {
-                let labels = self.labels(address, endpoint.target_ref.as_ref());
+                let labels = self.labels(address, endpoint.target_ref.as_deref());
                 if self.wanted.takes(labels) {
                     let locality = found.locality_policy.of_endpoint(self.context.set, &endpoint.zone, node, labels);
                     found.add(Seen { locality: &locality, node, labels, ..Seen::at(address, number) });

@@ -1,13 +1,13 @@
 //! The step from objects with routes to servers and hosts: where each is bound, and for each host of a table who puts routes there.
 
 use crate::fast::FastMap;
-use crate::few::Sorted;
 use crate::order::Age;
 use crate::plan::bindings::{Bound, L4Binding};
 use crate::plan::servers::ServerPlace;
 use ir::{Action, ClusterId, HostPattern, ListenerId, TableId, TargetCluster};
-use jiff::Timestamp;
+use resources::few::Sorted;
 use resources::key::ObjectRef;
+use resources::spec::metadata::CreationTime;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ type ServerId = (Arc<ListenerId>, ObjectRef, usize);
 /// What one object is bound to, with its time of creation.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Source<B> {
-    created: Option<Timestamp>,
+    created: Option<CreationTime>,
     bindings: Box<[B]>,
 }
 
@@ -41,7 +41,7 @@ impl<B> Default for Source<B> {
 }
 
 impl<B> Source<B> {
-    pub(super) fn new(created: Option<Timestamp>, bindings: Vec<B>) -> Self {
+    pub(super) fn new(created: Option<CreationTime>, bindings: Vec<B>) -> Self {
         Self { created, bindings: bindings.into() }
     }
 }
@@ -49,7 +49,7 @@ impl<B> Source<B> {
 /// What one object puts on a host through one server.
 struct Contribution<'a> {
     source: &'a ObjectRef,
-    created: Option<Timestamp>,
+    created: Option<CreationTime>,
     bound: &'a Bound,
 }
 

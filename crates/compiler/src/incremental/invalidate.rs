@@ -49,7 +49,7 @@ pub(super) fn everything(set: &ResourceSet, settings: &Settings, index: &mut Ind
     set.destination_rules.values().for_each(|object| index.destination_rule(object, &settings.domain, true));
     set.endpoint_slices.values().for_each(|object| index.slice(object, &set.services, true));
     set.endpoints.values().for_each(|object| index.addresses.endpoints(object, true));
-    set.pods.values().for_each(|object| index.addresses.pod(object, true));
+    set.pods.values().for_each(|object| index.addresses.pod(object, set, true));
     Dirty { all: true, all_gateways: true, sources, ..Dirty::default() }
 }
 
@@ -217,8 +217,8 @@ impl Dependencies<'_> {
         {
             return;
         }
-        old.into_iter().for_each(|old| self.index.addresses.pod(old, false));
-        new.into_iter().for_each(|new| self.index.addresses.pod(new, true));
+        old.into_iter().for_each(|old| self.index.addresses.pod(old, self.set, false));
+        new.into_iter().for_each(|new| self.index.addresses.pod(new, self.set, true));
         let holders = old.into_iter().chain(new).flat_map(|pod| self.index.addresses.holders(pod));
         let services: BTreeSet<Key> = holders.filter_map(|holder| self.service_of(holder)).collect();
         services.iter().for_each(|service| self.endpoints_of(service, dirty));

@@ -1,8 +1,8 @@
 //! What the index holds of one host. There may be a hundred thousand of these, most of them with one of each.
 
-use crate::few::{Few, Sorted};
 use crate::names::parts;
 use ir::ClusterId;
+use resources::few::{Few, Sorted};
 use resources::key::{Key, ObjectRef};
 use std::sync::Arc;
 

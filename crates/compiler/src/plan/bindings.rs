@@ -1,15 +1,15 @@
 //! Where an object with routes takes effect: the listeners, servers and hosts it binds to, with its routes for each, or the reason why it
 //! routes nothing (S-30 to S-55). Which object that is, and what its rules say, is for the front end to know.
 
-use crate::few::Few;
 use crate::plan::owner::Owner;
 use crate::plan::servers::{Served, ServerPlace, ServerPlan, ServerPlans};
 use crate::report::Notes;
 use crate::settings::Workload;
 use crate::visibility::Class;
 use ir::{HostPattern, ListenerId, Route, TableId, TcpRoute};
-use jiff::Timestamp;
+use resources::few::Few;
 use resources::key::ObjectRef;
+use resources::spec::metadata::CreationTime;
 use std::sync::Arc;
 
 /// An object with routes, as a front end reads it.
@@ -104,7 +104,7 @@ pub(crate) enum Refusal {
 #[derive(Default)]
 pub(crate) struct Binding {
     /// When the object was created.
-    pub(crate) created: Option<Timestamp>,
+    pub(crate) created: Option<CreationTime>,
     pub(crate) bound: Vec<Bound>,
     pub(crate) l4: Vec<L4Binding>,
     pub(crate) notes: Notes,

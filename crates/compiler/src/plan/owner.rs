@@ -1,10 +1,10 @@
 //! The object that a plan was made from.
 
 use crate::order::Age;
-use jiff::Timestamp;
 use resources::key::ObjectRef;
 use resources::set::Object;
 use resources::spec::Spec;
+use resources::spec::metadata::CreationTime;
 use std::cmp::Ordering;
 
 /// An object and its age, by which objects take precedence over each other (S-10, VS-04).
@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 pub(crate) struct Owner {
     pub(crate) object: ObjectRef,
     /// When an API server created it; objects without are the oldest.
-    pub(crate) created: Option<Timestamp>,
+    pub(crate) created: Option<CreationTime>,
 }
 
 impl Owner {

@@ -3,6 +3,7 @@
 use ir::policy::{Authentication, ClaimHeader, KeySource, Provider, RemoteKeys, TokenHeader};
 use ir::{HeaderName, ObjectKind, Origin};
 use resources::set::Object;
+use resources::spec::metadata::CreationTime;
 use resources::spec::scalar::Text;
 use resources::spec::security::{ClaimToHeader, JwtRule, RequestAuthentication};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// The providers of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AuthenticationRules {
-    created: Option<jiff::Timestamp>,
+    created: Option<CreationTime>,
     providers: Vec<Arc<Provider>>,
 }
 

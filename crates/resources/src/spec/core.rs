@@ -1,7 +1,7 @@
 //! Kubernetes' own kinds, as far as a gateway uses them. Their other fields are left unread, and unknown ones are no fault:
 //! an API server has checked them.
 
-use super::scalar::{NumberOrName, Text};
+use super::scalar::{NumberOrName, RareText, Text};
 use super::text_match::Labels;
 use crate::shown::Shown;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use std::fmt;
 #[serde(rename_all = "camelCase", default)]
 pub struct Service {
     /// Ports.
-    pub ports: Vec<CoreServicePort>,
+    pub ports: Box<[CoreServicePort]>,
     /// Labels of its Pods.
     pub selector: Labels,
     /// `None` for a headless one.
@@ -23,11 +23,11 @@ pub struct Service {
     #[serde(rename = "type")]
     pub kind: Text,
     /// The name that an `ExternalName` stands for.
-    pub external_name: Text,
+    pub external_name: RareText,
     /// Also endpoints that are not ready.
     pub publish_not_ready_addresses: bool,
     /// Which endpoints are preferred: `PreferClose`, `PreferSameZone`, `PreferSameNode` (DR-13).
-    pub traffic_distribution: Text,
+    pub traffic_distribution: RareText,
     /// Where it is reached from outside. The addresses of load balancers are in the status, the others are here.
     #[serde(rename = "externalIPs", with = "external_ips")]
     pub outside: Shown<Outside>,
@@ -122,7 +122,7 @@ pub struct EndpointSubset {
     /// Others.
     pub not_ready_addresses: Vec<EndpointAddress>,
     /// Ports.
-    pub ports: Vec<EndpointPort>,
+    pub ports: Box<[EndpointPort]>,
 }
 
 /// One address.
@@ -156,9 +156,9 @@ pub struct EndpointSlice {
     /// `IPv4`, `IPv6` or `FQDN`.
     pub address_type: Text,
     /// Addresses.
-    pub endpoints: Vec<SliceEndpoint>,
+    pub endpoints: Box<[SliceEndpoint]>,
     /// Ports.
-    pub ports: Vec<EndpointPort>,
+    pub ports: Box<[EndpointPort]>,
 }
 
 /// One endpoint of a slice.
@@ -166,7 +166,7 @@ pub struct EndpointSlice {
 #[serde(rename_all = "camelCase", default)]
 pub struct SliceEndpoint {
     /// Its addresses; the first counts.
-    pub addresses: Vec<Text>,
+    pub addresses: Box<[Text]>,
     /// Whether it may be used.
     pub conditions: SliceConditions,
     /// Its zone.
@@ -174,7 +174,7 @@ pub struct SliceEndpoint {
     /// The node that it is on.
     pub node_name: Text,
     /// What it is.
-    pub target_ref: Option<TargetRef>,
+    pub target_ref: Option<Box<TargetRef>>,
 }
 
 /// Whether an endpoint may be used.

@@ -4,9 +4,40 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::num::NonZero;
+use std::ops::Deref;
 
 /// A short immutable text; a word less than `String`, which counts with a hundred thousand objects.
 pub type Text = Box<str>;
+
+/// A text that is nearly always empty, and takes one word then.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RareText(Option<Box<Text>>);
+
+impl Deref for RareText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.as_deref().map_or("", |text| text)
+    }
+}
+
+impl From<Text> for RareText {
+    fn from(text: Text) -> Self {
+        Self((!text.is_empty()).then(|| Box::new(text)))
+    }
+}
+
+impl Serialize for RareText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RareText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Text::deserialize(deserializer).map(Self::from)
+    }
+}
 
 /// A duration as Go writes it (`1.5s`, `1h30m`, `300ms`), which is what the API takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

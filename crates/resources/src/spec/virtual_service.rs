@@ -61,7 +61,7 @@ pub struct HttpRoute {
     pub mirror_percent: Option<u32>,
     /// The share that is copied.
     #[serde(alias = "mirror_percentage")]
-    pub mirror_percentage: Option<Percent>,
+    pub mirror_percentage: Option<Box<Percent>>,
     /// CORS.
     #[serde(alias = "cors_policy")]
     pub cors_policy: Option<Box<CorsPolicy>>,

@@ -151,7 +151,7 @@ fn check_mirrors(rule: &HttpRoute, findings: &mut Findings) {
             check_share(mirror.percentage, "percentage", findings);
         });
     }
-    check_share(rule.mirror_percentage, "mirrorPercentage", findings);
+    check_share(rule.mirror_percentage.as_deref().copied(), "mirrorPercentage", findings);
     if let Some(percent) = rule.mirror_percent {
         if percent > 100 {
             let help = "use a number from 0 to 100";

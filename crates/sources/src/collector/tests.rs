@@ -135,9 +135,11 @@ fn an_incomplete_configuration_is_reported_only_where_something_is_unavailable()
     let restored = [SourceEvent::Available(Scope::Kind(Kind::Secret)), SourceEvent::Complete(Scope::All)];
     collector.apply(restored.to_vec().into());
     let loaded = collector.take();
-    // Changes of an incomplete configuration, which is not served, are changes of the next set.
-    assert_eq!((loaded.complete, loaded.unavailable, &*loaded.set.changed), (true, 0, &[entry_ref("one")][..]));
+    // An incomplete configuration is not served: all of the first complete one is new.
+    assert_eq!((loaded.complete, loaded.unavailable, loaded.set.changed.len()), (true, 0, 0));
     assert_eq!(loaded.set.generation, 1);
+    collector.apply(vec![upsert(entry("two", "1.1.1.1"), None)].into());
+    assert_eq!(*collector.take().set.changed, [entry_ref("two")]);
 }
 
 #[test]

@@ -6,12 +6,13 @@ use super::local_files::LocalFiles;
 use super::object::{kind, name, service, strip, version};
 use super::references::{Reference, References};
 use super::slices::Slices;
-use super::state::State;
+use super::state::{State, Text};
 use super::statuses::Statuses;
 use crate::event::{ObjectVersion, Rejection, SourceEvent, Upsert};
 use resources::api::ApiResource;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::read::{self, Rejected};
+use resources::set::AnyObject;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -52,16 +53,15 @@ impl Keeper {
     }
 
     /// What is known from before.
-    pub(super) fn restore(&mut self, objects: Vec<Value>, events: &mut Vec<SourceEvent>) {
+    pub(super) fn restore(&mut self, objects: &[Text], events: &mut Vec<SourceEvent>) {
         // Twice: what refers to an object may stand behind it.
-        for value in &objects {
-            if let Some(object) = read::read_value(value.clone()).objects.first() {
-                self.references.update(object, &self.namespace);
+        let values = || objects.iter().filter_map(|text| serde_json::from_slice::<Value>(text).ok());
+        for value in values() {
+            if let Some(object) = read::read_value(value).objects.first() {
+                self.references.update(object, &self.namespace, None);
             }
         }
-        for value in objects {
-            self.put(value, events, false);
-        }
+        values().for_each(|value| self.put(value, events, false));
     }
 
     /// Whether any object of a kind is kept.
@@ -167,7 +167,12 @@ impl Keeper {
         let to_keep = (is_new && self.state.is_some()).then(|| value.to_string());
         let reading = read::read_value(value);
         let findings: Arc<[_]> = reading.diagnostics.into();
-        let read = reading.objects.into_iter().next();
+        let mut read = reading.objects.into_iter().next();
+        if let Some(AnyObject::Service(service)) = &mut read
+            && let Some(service) = Arc::get_mut(service)
+        {
+            service.key = self.references.slices_of(service.key.clone());
+        }
         // The name that the object has itself is not kept twice.
         let object = read.as_ref().map_or(object, |read| read.object_ref());
         if let Some(seen) = self.seen.get_mut(&object.kind) {
@@ -199,7 +204,7 @@ impl Keeper {
         }
         let Some(read) = read else { return };
         self.rejected.remove(&object);
-        self.references.update(&read, &self.namespace);
+        self.references.update(&read, &self.namespace, self.kept.get(&Kind::Service));
         self.files.put(&read);
         if let (Some(state), Some(value)) = (&self.state, to_keep) {
             state.put(object, value.as_bytes());

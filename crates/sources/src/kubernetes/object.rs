@@ -53,8 +53,9 @@ pub(super) fn strip(kind: Kind, value: &mut Value) {
     }
     match kind {
         Kind::Node => strip_node(fields),
-        // None is read, and controllers that elect a leader by a ConfigMap write one every few seconds.
-        Kind::ConfigMap => {
+        // None is read. Controllers that elect a leader by a ConfigMap write one every few seconds, and that of EndpointSlices writes when
+        // it was last asked to do something.
+        Kind::ConfigMap | Kind::EndpointSlice => {
             if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
                 metadata.remove("annotations");
             }

@@ -2,6 +2,7 @@
 //! ConfigMaps that are named, Pods of endpoints where there are subsets. More may be named than is there: a host is taken for every Service that it could be.
 
 use resources::annotation::{CREDENTIAL, PROXY_USERS};
+use resources::few::Sorted;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{AnyObject, Meta, Object};
 use resources::spec::core::{Service, TRAFFIC_DISTRIBUTION};
@@ -9,7 +10,7 @@ use resources::spec::destination_rule::{DestinationRule, LoadBalancer, OutlierDe
 use resources::spec::gateway::{Gateway, TlsMode};
 use resources::spec::scalar::NumberOrName;
 use resources::spec::virtual_service::VirtualService;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Something that is referred to.
@@ -47,8 +48,8 @@ impl Reference {
 /// What each object refers to.
 #[derive(Debug, Default)]
 pub(super) struct References {
-    /// Sorted; nearly all refer to one thing.
-    by_object: HashMap<ObjectRef, Box<[Reference]>>,
+    /// Nearly all refer to one thing.
+    by_object: HashMap<ObjectRef, Sorted<Reference>>,
     counts: HashMap<Reference, usize>,
     /// Whether it matters where endpoints are: not to a gateway that does not know where it is itself.
     with_nodes: bool,
@@ -69,8 +70,8 @@ impl References {
         self.set(nameless(Kind::ConfigMap), text.map(of_mesh).unwrap_or_default());
     }
 
-    /// The object says something else now. `namespace` is that of the gateway.
-    pub(super) fn update(&mut self, object: &AnyObject, namespace: &str) {
+    /// The object says something else now. `namespace` is that of the gateway; `services` are those that are kept.
+    pub(super) fn update(&mut self, object: &AnyObject, namespace: &str, services: Option<&HashSet<Key>>) {
         let references: BTreeSet<Reference> = match object {
             AnyObject::Gateway(gateway) => {
                 let mut references = of_gateway(&gateway.spec, namespace);
@@ -85,7 +86,7 @@ impl References {
             }
             AnyObject::Service(service) => of_service(service, namespace),
             AnyObject::EndpointSlice(slice) => {
-                let targets = slice.spec.endpoints.iter().filter_map(|one| one.target_ref.as_ref());
+                let targets = slice.spec.endpoints.iter().filter_map(|one| one.target_ref.as_deref());
                 let pods = targets.filter(|target| &*target.kind == "Pod").map(|target| {
                     let namespace =
                         if target.namespace.is_empty() { &*slice.key.namespace } else { &*target.namespace };
@@ -97,7 +98,19 @@ impl References {
             AnyObject::ConfigMap(map) => map.spec.data.values().flat_map(|text| of_mesh(text)).collect(),
             _ => return,
         };
+        let references = references.into_iter().map(|reference| self.shared(reference, services)).collect();
         self.set(object.object_ref(), references);
+    }
+
+    /// The reference with the name that is kept already, if there is one: names are not kept twice.
+    fn shared(&self, reference: Reference, services: Option<&HashSet<Key>>) -> Reference {
+        match reference {
+            Reference::Slices(service) => match services.and_then(|services| services.get(&service)) {
+                Some(known) => Reference::Slices(known.clone()),
+                None => Reference::Slices(self.slices_of(service)),
+            },
+            other => other,
+        }
     }
 
     /// The object is gone.
@@ -110,7 +123,7 @@ impl References {
             references.remove(&Reference::Nodes);
         }
         let before = self.by_object.remove(&object).unwrap_or_default();
-        for gone in before.iter().filter(|one| !references.contains(one)) {
+        for gone in before.as_slice().iter().filter(|one| !references.contains(one)) {
             self.touch(gone);
             if let Some(count) = self.counts.get_mut(gone) {
                 *count -= 1;
@@ -119,7 +132,7 @@ impl References {
                 }
             }
         }
-        for new in references.iter().filter(|one| before.binary_search(one).is_err()) {
+        for new in references.iter().filter(|one| !before.contains(one)) {
             self.touch(new);
             *self.counts.entry(new.clone()).or_default() += 1;
         }
@@ -347,17 +360,35 @@ mod tests {
     #[test]
     fn what_several_refer_to_is_wanted_until_the_last_is_gone() {
         let mut references = References::default();
-        references.update(&route("one", "b"), "istio-system");
-        references.update(&route("two", "b.a.svc.cluster.local"), "istio-system");
+        references.update(&route("one", "b"), "istio-system", None);
+        references.update(&route("two", "b.a.svc.cluster.local"), "istio-system", None);
         assert_eq!(references.changes(), (vec![of("a", "b")], vec![]));
-        references.update(&route("one", "c"), "istio-system");
+        references.update(&route("one", "c"), "istio-system", None);
         assert_eq!(references.changes(), (vec![of("a", "c")], vec![]));
         references.remove(&route("two", "b").object_ref());
         assert_eq!(references.changes(), (vec![], vec![of("a", "b")]));
         // Gone and back between two calls is no change.
         references.remove(&route("one", "c").object_ref());
-        references.update(&route("one", "c"), "istio-system");
+        references.update(&route("one", "c"), "istio-system", None);
         assert_eq!(references.changes(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn names_of_services_are_kept_once() {
+        let mut references = References::default();
+        let services = HashSet::from([Key::new("a", "b")]);
+        references.update(&route("one", "b"), "istio-system", Some(&services));
+        references.update(&route("two", "c"), "istio-system", Some(&services));
+        references.update(&route("three", "c"), "istio-system", Some(&services));
+        let is_one = |one: &Key, other: &Key| std::ptr::eq(&**one, &**other);
+        let kept = services.iter().next().unwrap();
+        assert!(is_one(&references.slices_of(Key::new("a", "b")), kept), "a Service that is there has the name");
+        let of_object = |name: &str| match references.by_object[&route(name, "c").object_ref()].as_slice() {
+            [Reference::Slices(key)] => key.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert!(is_one(&of_object("two"), &of_object("three")), "otherwise what referred to it first");
+        assert!(is_one(&references.slices_of(Key::new("a", "c")), &of_object("two")));
     }
 
     #[test]
@@ -368,7 +399,7 @@ mod tests {
                 "tls": {"mode": "MUTUAL", "credentialName": "kubernetes://site"}}]},
         }));
         let mut references = References::default();
-        references.update(&gateway, "istio-system");
+        references.update(&gateway, "istio-system", None);
         let secret = |name: &str| Reference::Secret(name.into());
         assert_eq!(references.changes().0, [secret("site"), secret("site-cacert")]);
     }
@@ -382,7 +413,7 @@ mod tests {
                     "tls": {"mode": "MUTUAL", "credentialName": "site", "caCertCredentialName": name}}]},
             }));
             let mut references = References::default();
-            references.update(&gateway, "istio-system");
+            references.update(&gateway, "istio-system", None);
             let new = references.changes().0.into_iter();
             new.filter(|one| one.kind() == Kind::ConfigMap).collect::<Vec<_>>()
         };
@@ -405,7 +436,7 @@ mod tests {
         };
         let wants = |object: &AnyObject, with_nodes: bool| {
             let mut references = References::new(with_nodes);
-            references.update(object, "istio-system");
+            references.update(object, "istio-system", None);
             references.wants(&Reference::Nodes)
         };
         let on = r#"{"loadBalancer": {"localityLbSetting": {"failoverPriority": ["a"]}}}"#;
@@ -454,7 +485,7 @@ mod tests {
                 "apiVersion": "networking.istio.io/v1", "kind": kind, "spec": spec,
                 "metadata": {"name": "g", "namespace": "istio-system", "annotations": {annotation: "users"}},
             }));
-            references.update(&object, "istio-system");
+            references.update(&object, "istio-system", None);
             references.changes().0
         };
         let server = json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]});

@@ -1,12 +1,13 @@
 //! The EndpointSlices that are kept, by their Services: which of them go with the last reference to a Service.
 
+use resources::few::Sorted;
 use resources::key::Key;
 use std::collections::HashMap;
 
 /// EndpointSlices by Service, and the other way round.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
-    by_service: HashMap<Key, Vec<Key>>,
+    by_service: HashMap<Key, Sorted<Key>>,
     services: HashMap<Key, Key>,
 }
 
@@ -17,9 +18,7 @@ impl Slices {
             return;
         }
         self.remove(slice);
-        // Nearly all Services have one.
-        let of_service = self.by_service.entry(service.clone()).or_insert_with(|| Vec::with_capacity(1));
-        of_service.push(slice.clone());
+        self.by_service.entry(service.clone()).or_default().insert(slice);
         self.services.insert(slice.clone(), service);
     }
 
@@ -27,7 +26,7 @@ impl Slices {
     pub(super) fn remove(&mut self, slice: &Key) {
         let Some(service) = self.services.remove(slice) else { return };
         if let Some(slices) = self.by_service.get_mut(&service) {
-            slices.retain(|one| one != slice);
+            slices.remove(slice);
             if slices.is_empty() {
                 self.by_service.remove(&service);
             }
@@ -36,9 +35,7 @@ impl Slices {
 
     /// The slices of a Service, sorted.
     pub(super) fn of(&self, service: &Key) -> Vec<Key> {
-        let mut found = self.by_service.get(service).cloned().unwrap_or_default();
-        found.sort_unstable();
-        found
+        self.by_service.get(service).map(|slices| slices.as_slice().to_vec()).unwrap_or_default()
     }
 
     /// All Services that have any, sorted.

@@ -10,7 +10,7 @@ use super::local_files::LocalFiles;
 use super::object::name;
 use super::page::Problem;
 use super::references::{Reference, References};
-use super::state::State;
+use super::state::{State, Text};
 use super::statuses::Statuses;
 use super::unused::Unused;
 use super::watched::{Stage, WATCHED, Watched};
@@ -20,7 +20,6 @@ use crate::reload::{Reload, Requests};
 use crate::source::Source;
 use resources::key::Kind;
 use resources::set::ResourceSet;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,7 +58,7 @@ pub struct KubernetesSource {
     cluster: Cluster,
     pace: Pace,
     /// Objects that were kept from before, until they are reported.
-    from_state: Vec<Value>,
+    from_state: Vec<Text>,
     observed: Receiver<Report>,
     followers: Followers,
     keeper: Keeper,
@@ -142,7 +141,7 @@ impl KubernetesSource {
     fn begin(&mut self, events: &mut Vec<SourceEvent>) {
         let objects = std::mem::take(&mut self.from_state);
         let is_known = !objects.is_empty();
-        self.keeper.restore(objects, events);
+        self.keeper.restore(&objects, events);
         self.keeper.references.changes();
         self.follow(Stage::Configuration);
         self.is_known = is_known;

@@ -146,7 +146,7 @@ fn merged(
     merged.cors_policy = merged.cors_policy.or_else(|| root.cors_policy.clone());
     merged.headers = merged.headers.or_else(|| root.headers.clone());
     merged.mirror_percent = merged.mirror_percent.or(root.mirror_percent);
-    merged.mirror_percentage = merged.mirror_percentage.or(root.mirror_percentage);
+    merged.mirror_percentage = merged.mirror_percentage.or_else(|| root.mirror_percentage.clone());
     if merged.mirror.is_none() {
         merged.mirror = root.mirror.clone().map(|mut mirror| {
             mirror.host = full(&mirror.host);

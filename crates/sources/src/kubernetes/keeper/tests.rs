@@ -51,7 +51,7 @@ fn kept(folder: &Path, versions: &[&str]) -> Vec<String> {
     {
         let (state, before) = State::open(folder, Pace::default()).unwrap();
         let mut keeper = keeper(Some(state));
-        keeper.restore(before, &mut Vec::new());
+        keeper.restore(&before, &mut Vec::new());
         versions.iter().for_each(|action| drop(events(&mut keeper, policy(action))));
         // What is put last is there once everything is.
         let last =
@@ -59,11 +59,12 @@ fn kept(folder: &Path, versions: &[&str]) -> Vec<String> {
         events(&mut keeper, last);
         keeper.state.as_ref().unwrap().complete();
     }
-    let last = folder.join("objects/namespaces/_cluster").join(versions.concat().to_lowercase());
-    testkit::wait::until("everything is there", || last.exists() && folder.join("complete").exists());
+    let last = format!("namespaces - {} ", versions.concat().to_lowercase());
+    let is_there = || std::fs::read_to_string(folder.join("objects")).is_ok_and(|text| text.contains(&last));
+    testkit::wait::until("everything is there", || is_there() && folder.join("complete").exists());
     let (_, objects) = State::open(folder, Pace::default()).unwrap();
-    let actions = objects.iter().filter_map(|object| object.pointer("/spec/action"));
-    actions.map(|action| action.as_str().unwrap().to_owned()).collect()
+    let objects = objects.iter().map(|text| serde_json::from_slice::<Value>(text).unwrap());
+    objects.filter_map(|object| Some(object.pointer("/spec/action")?.as_str()?.to_owned())).collect()
 }
 
 #[test]
@@ -82,12 +83,17 @@ fn what_is_not_needed_of_what_was_kept_is_removed() {
     let (state, _) = State::open(folder.path(), Pace::default()).unwrap();
     let map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other", "namespace": "istio-system"}});
-    keeper(Some(state)).restore(vec![map.clone()], &mut Vec::new());
+    let text = map.to_string().into_bytes();
+    keeper(Some(state)).restore(&[text.clone().into()], &mut Vec::new());
     let (state, _) = State::open(folder.path(), Pace::default()).unwrap();
     let object = ObjectRef { kind: Kind::ConfigMap, key: Key::new("istio-system", "other") };
-    state.put(object, map.to_string().as_bytes());
-    let file = folder.path().join("objects/configmaps/istio-system/other");
-    testkit::wait::until("it is kept", || file.exists());
-    keeper(Some(state)).restore(vec![map], &mut Vec::new());
-    testkit::wait::until("it is removed", || !file.exists());
+    state.put(object, &text);
+    let last = || {
+        let text = std::fs::read_to_string(folder.path().join("objects")).unwrap_or_default();
+        let line = text.lines().rfind(|line| line.starts_with("configmaps istio-system other "));
+        line.map(|line| line.ends_with('}'))
+    };
+    testkit::wait::until("it is kept", || last() == Some(true));
+    keeper(Some(state)).restore(&[text.into()], &mut Vec::new());
+    testkit::wait::until("it is removed", || last() == Some(false));
 }

@@ -8,7 +8,6 @@ pub(super) const ORDER: &[List<'static>] = &[
         &[
             "code",
             "fast",
-            "few",
             "names",
             "order",
             "settings",

@@ -8,6 +8,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         &[
             "annotation",
             "code",
+            "few",
             "map",
             "key",
             "api",

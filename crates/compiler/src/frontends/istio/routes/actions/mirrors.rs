@@ -22,7 +22,7 @@ pub(super) fn compile(
             mirrors.push(Mirror { cluster: destinations::resolve(context, asking, destination, &at, notes), share });
         }
     };
-    let percent = rule.mirror_percentage.map(percent_of).or(rule.mirror_percent.map(f64::from));
+    let percent = rule.mirror_percentage.as_deref().copied().map(percent_of).or(rule.mirror_percent.map(f64::from));
     add(rule.mirror.as_deref(), share(percent), format!("{field}.mirror"));
     for (at, mirror) in rule.mirrors.iter().enumerate() {
         let at = format!("{field}.mirrors[{at}].destination");

@@ -3,7 +3,7 @@
 
 /// A list of values.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Few<T>(Values<T>);
+pub struct Few<T>(Values<T>);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Values<T> {
@@ -15,7 +15,7 @@ enum Values<T> {
 
 /// Values in their order, without repetition.
 #[derive(Debug)]
-pub(crate) struct Sorted<T>(Few<T>);
+pub struct Sorted<T>(Few<T>);
 
 impl<T> Default for Few<T> {
     fn default() -> Self {
@@ -33,26 +33,29 @@ impl<T> From<Vec<T>> for Few<T> {
 }
 
 impl<T> Few<T> {
-    pub(crate) fn as_slice(&self) -> &[T] {
+    /// The values.
+    pub fn as_slice(&self) -> &[T] {
         match &self.0 {
             Values::One(value) => std::slice::from_ref(value),
             Values::Others(values) => values.as_deref().map_or(&[], Vec::as_slice),
         }
     }
 
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+    /// The values, to be changed in place.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
         match &mut self.0 {
             Values::One(value) => std::slice::from_mut(value),
             Values::Others(values) => values.as_deref_mut().map_or(&mut [], Vec::as_mut_slice),
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         matches!(self.0, Values::Others(None))
     }
 
     /// Puts a value before that at `at`, or last.
-    pub(crate) fn insert(&mut self, at: usize, value: T) {
+    pub fn insert(&mut self, at: usize, value: T) {
         let mut values = match std::mem::take(self).0 {
             Values::One(only) => Box::new(vec![only]),
             Values::Others(Some(values)) => values,
@@ -66,7 +69,7 @@ impl<T> Few<T> {
     }
 
     /// Removes the value at `at`, if there is one.
-    pub(crate) fn remove(&mut self, at: usize) {
+    pub fn remove(&mut self, at: usize) {
         match &mut self.0 {
             Values::One(_) if at == 0 => *self = Self::default(),
             Values::Others(Some(values)) if at < values.len() => {
@@ -80,6 +83,15 @@ impl<T> Few<T> {
     }
 }
 
+impl<T: Ord> FromIterator<T> for Sorted<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut values: Vec<T> = values.into_iter().collect();
+        values.sort_unstable();
+        values.dedup();
+        Self(values.into())
+    }
+}
+
 impl<T> Default for Sorted<T> {
     fn default() -> Self {
         Self(Few::default())
@@ -87,27 +99,37 @@ impl<T> Default for Sorted<T> {
 }
 
 impl<T: Ord + Clone> Sorted<T> {
-    pub(crate) fn as_slice(&self) -> &[T] {
+    /// The values, sorted.
+    pub fn as_slice(&self) -> &[T] {
         self.0.as_slice()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn insert(&mut self, value: &T) {
+    /// Puts a value in its place, unless it is there.
+    pub fn insert(&mut self, value: &T) {
         if let Err(at) = self.as_slice().binary_search(value) {
             self.0.insert(at, value.clone());
         }
     }
 
-    pub(crate) fn remove(&mut self, value: &T) {
+    /// Removes a value, if it is there.
+    pub fn remove(&mut self, value: &T) {
         if let Ok(at) = self.as_slice().binary_search(value) {
             self.0.remove(at);
         }
     }
 
-    pub(crate) fn set(&mut self, value: &T, present: bool) {
+    /// Whether a value is there.
+    pub fn contains(&self, value: &T) -> bool {
+        self.as_slice().binary_search(value).is_ok()
+    }
+
+    /// Puts a value there, or takes it away.
+    pub fn set(&mut self, value: &T, present: bool) {
         if present { self.insert(value) } else { self.remove(value) }
     }
 }
@@ -154,7 +176,6 @@ mod tests {
     #[test]
     fn a_list_takes_little_room() {
         assert_eq!(size_of::<Few<Arc<usize>>>(), 2 * size_of::<usize>());
-        assert_eq!(size_of::<Sorted<resources::key::Key>>(), 2 * size_of::<usize>());
-        assert_eq!(size_of::<Sorted<ir::HostPattern>>(), size_of::<ir::HostPattern>());
+        assert_eq!(size_of::<Sorted<crate::key::Key>>(), 2 * size_of::<usize>());
     }
 }
