@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn the_folder_deploy_has_what_is_printed() {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds.yaml");
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kustomize/crds/crds.yaml");
         let found = std::fs::read_to_string(file).unwrap_or_default();
-        assert_eq!(found, text().unwrap(), "run `cargo run -- crds > deploy/crds.yaml`");
+        assert_eq!(found, text().unwrap(), "run `cargo run -- crds > deploy/kustomize/crds/crds.yaml`");
     }
 }

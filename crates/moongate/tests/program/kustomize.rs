@@ -19,12 +19,7 @@ impl World {
     /// With the folder `base`, a copy of that of the repository.
     fn new() -> Option<Self> {
         let (kubectl, folder) = (cluster::kubectl().unwrap()?, tempfile::tempdir().unwrap());
-        let base = folder.path().join("base");
-        fs::create_dir(&base).unwrap();
-        for file in fs::read_dir(FOLDER).unwrap() {
-            let file = file.unwrap();
-            fs::copy(file.path(), base.join(file.file_name())).unwrap();
-        }
+        copy(Path::new(FOLDER), &folder.path().join("base"));
         Some(Self { kubectl, folder })
     }
 
@@ -48,6 +43,18 @@ impl World {
     }
 }
 
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(file.file_name());
+        if file.file_type().unwrap().is_dir() {
+            copy(&file.path(), &to);
+        } else {
+            fs::copy(file.path(), to).unwrap();
+        }
+    }
+}
+
 fn names(all: &[Value]) -> Vec<String> {
     let name = |one: &Value| format!("{}/{}", one["kind"].as_str().unwrap(), one["metadata"]["name"].as_str().unwrap());
     let mut names: Vec<String> = all.iter().map(name).collect();
@@ -64,6 +71,22 @@ fn kustomize_takes_one_gateway_and_both() {
     fs::write(world.file("base"), base.replace("- ingress.yaml\n", "- ingress.yaml\n- egress.yaml\n")).unwrap();
     let both = world.build("base");
     assert_eq!(both.len(), 21, "{:?}", names(&both));
+}
+
+#[test]
+fn kustomize_takes_the_kinds_beside_a_gateway() {
+    let Some(world) = World::new() else { return };
+    let kinds = world.build("base/crds");
+    assert!(
+        kinds.len() >= 8 && kinds.iter().all(|one| one["kind"] == "CustomResourceDefinition"),
+        "{:?}",
+        names(&kinds)
+    );
+    world.overlay(
+        "all",
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../base, ../base/crds]\n",
+    );
+    assert_eq!(world.build("all").len(), world.build("base").len() + kinds.len());
 }
 
 /// The overlay of the documentation.
