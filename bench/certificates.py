@@ -10,6 +10,7 @@ as much time without changes. Needs the Python module `cryptography`.
 import argparse
 import base64
 import datetime
+import math
 import os
 import re
 import socket
@@ -125,7 +126,7 @@ def waits(seconds, action=lambda: None):
     for client in clients:
         client.over = True
         client.join()
-    middle = lambda all: f"{statistics.median(all):.2f} / {sorted(all)[int(len(all) * 0.999)]:.2f} / {max(all):.2f}"
+    middle = lambda all: f"{statistics.median(all):.2f} / {sorted(all)[max(math.ceil(len(all) * 0.999), 1) - 1]:.2f} / {max(all):.2f}"
     return [middle(client.waits) for client in clients]
 
 
