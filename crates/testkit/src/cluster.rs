@@ -299,7 +299,10 @@ impl Cluster {
 
     /// Waits until the server serves every kind that it has a definition of, and names it to its clients, which is later than `Established`.
     pub fn wait_for_kinds(&self) -> Result<()> {
-        self.must(&["wait", "--for=condition=Established", "--timeout=180s", "crd", "--all"])?;
+        // kubectl fails at once where a definition has no conditions yet.
+        wait::patiently("the definitions are established", || {
+            self.must(&["wait", "--for=condition=Established", "--timeout=180s", "crd", "--all"]).is_ok()
+        });
         let defined = self.must(&["get", "crd", "-o", "name"])?;
         let named = |line: &str| line.rsplit('/').next().unwrap_or_default().to_owned();
         let defined: Vec<String> = defined.lines().map(named).collect();
