@@ -14,8 +14,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, SeekFrom, Write as _};
-use std::ops::{Deref, Range};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::ops::Deref;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What the first line begins with; a length of 20 digits follows.
@@ -40,13 +40,11 @@ pub(super) struct Log {
     is_begun: bool,
     /// The length behind which it is written anew.
     limit: u64,
-    /// A record that was not written as a whole, at the end of the file.
-    torn: Option<Range<u64>>,
 }
 
 impl Log {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, is_begun: false, limit: SMALL, torn: None }
+        Self { path, file: None, is_begun: false, limit: SMALL }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -86,8 +84,6 @@ impl Log {
                 }
             }
         }
-        // Of a process that was killed while it wrote.
-        self.torn = (lines.whole < length).then_some(lines.whole..length);
         self.is_begun = true;
         self.limit = limit(objects.values().map(|(_, length)| length).sum());
         Ok(Some(objects.into_values().map(|(text, _)| text).collect()))
@@ -95,7 +91,7 @@ impl Log {
 
     /// Removes everything.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        (self.file, self.torn, self.is_begun) = (None, None, false);
+        (self.file, self.is_begun) = (None, false);
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -107,20 +103,8 @@ impl Log {
         let Some(record) = record(object, text) else { return Ok(()) };
         let length = {
             let file = self.locked()?;
-            let mut length = file.metadata()?.len();
-            // Another process that has written since has taken it away itself.
-            if let Some(torn) = self.torn.clone().filter(|torn| torn.end == length) {
-                file.set_len(torn.start)?;
-                length = torn.start;
-            }
-            self.torn = None;
-            if let Err(error) = (&*file).write_all(&record) {
-                // What was written of it is taken away, now or before the next record.
-                if file.set_len(length).is_err() {
-                    self.torn = file.metadata().ok().map(|data| length..data.len());
-                }
-                return Err(error);
-            }
+            let length = file.metadata()?.len();
+            (&*file).write_all(&record)?;
             length + record.len() as u64
         };
         if length > self.limit
@@ -151,7 +135,7 @@ impl Log {
         written.map(drop)
     }
 
-    /// The file, with a lock that lasts until the handle is dropped. It is made where there was none.
+    /// The file, with a lock that lasts until the handle is dropped, and with whole records. It is made where there was none.
     fn locked(&mut self) -> io::Result<Locked> {
         loop {
             let file = match self.file.take() {
@@ -168,7 +152,7 @@ impl Log {
             if (here.dev(), here.ino()) != (there.dev(), there.ino()) {
                 continue;
             }
-            if here.len() == 0 {
+            if whole(&file, here.len())? == 0 {
                 let written = (&*file).write_all(header(HEADER_LENGTH).as_bytes());
                 written.inspect_err(|_| drop(file.set_len(0)))?;
             }
@@ -237,6 +221,20 @@ impl<'a> Lines<'a> {
         }
         Ok(self.buffer.strip_suffix(b"\n").map(|text| Line { at, text }))
     }
+}
+
+/// The length of a log, which is locked and has this length, without a record that was not written as a whole: that is cut off.
+fn whole(file: &File, length: u64) -> io::Result<u64> {
+    let Some(last) = length.checked_sub(1) else { return Ok(0) };
+    let mut octet = [0];
+    file.read_exact_at(&mut octet, last)?;
+    if octet == *b"\n" {
+        return Ok(length);
+    }
+    let mut lines = Lines::of(file)?;
+    while lines.next()?.is_some() {}
+    file.set_len(lines.whole)?;
+    Ok(lines.whole)
 }
 
 /// Copies what counts of a log, which is locked, into an empty file. The length of that.
@@ -407,8 +405,10 @@ mod tests {
         let mut next = Log::new(log.path.clone());
         assert_eq!(next.read().unwrap().map(|all| all.len()), Some(1));
         put(&mut next, "two", 1);
-        put(&mut next, "three", 1);
-        assert_eq!(read(&log).map(|all| all.len()), Some(3));
+        assert_eq!(read(&log).map(|all| all.len()), Some(2));
+        file.write_all(b"secrets a three {").unwrap();
+        put(&mut log, "four", 1);
+        assert_eq!(read(&log).map(|all| all.len()), Some(3), "also what another process has begun");
     }
 
     #[test]
