@@ -51,6 +51,8 @@ pub(crate) struct StatusSink {
     statuses: Statuses,
     workloads: Arc<[Workload]>,
     domain: Arc<str>,
+    /// What nearly all objects should say, which is kept once.
+    usual: Arc<Status>,
     /// The versions that every part of the process has applied.
     applied: Map<ObjectRef, Arc<ObjectVersion>>,
     /// Whether everything has been said once.
@@ -59,7 +61,7 @@ pub(crate) struct StatusSink {
 
 impl StatusSink {
     pub(crate) fn new(statuses: Statuses, workloads: Arc<[Workload]>, domain: Arc<str>) -> Self {
-        Self { statuses, workloads, domain, applied: Map::default(), begun: false }
+        Self { statuses, workloads, domain, usual: Arc::new(status(&[], true)), applied: Map::default(), begun: false }
     }
 }
 
@@ -79,7 +81,8 @@ impl ReportSink for StatusSink {
         }
         let wanted = |object: ObjectRef| {
             let status = self.wanted(&object, current, &found);
-            (object, status.map(Arc::new))
+            let share = |status| if status == *self.usual { Arc::clone(&self.usual) } else { Arc::new(status) };
+            (object, status.map(share))
         };
         self.statuses.want(&self.applied, objects.into_iter().filter(is_istio).map(wanted));
         if is_first || current.set.changed.iter().any(|object| object.kind == Kind::Service) {

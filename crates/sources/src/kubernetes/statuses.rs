@@ -38,7 +38,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    objects: HashMap<ObjectRef, Entry>,
+    objects: HashMap<ObjectRef, Box<Entry>>,
     /// The versions of objects that the program has served.
     served: Map<ObjectRef, Arc<ObjectVersion>>,
     /// Whether the program has said what it wants at all.
@@ -174,7 +174,7 @@ impl Statuses {
             match state.objects.get_mut(&object) {
                 Some(entry) => entry.wanted = wanted,
                 None if wanted.is_none() => continue,
-                None => drop(state.objects.insert(object.clone(), Entry { wanted, ..Entry::default() })),
+                None => drop(state.objects.insert(object.clone(), Box::new(Entry { wanted, ..Entry::default() }))),
             }
             state.dirty.insert(object);
         }
