@@ -179,7 +179,9 @@ fn a_mounted_config_map_is_swapped_as_a_whole() {
 #[test]
 fn a_path_that_is_not_there_is_an_error_that_names_it() {
     let error = FileReader::new(vec!["/no/such/folder".into()]).unwrap_err();
-    assert!(error.to_string().starts_with("/no/such/folder: "), "{error}");
+    assert_eq!(error.to_string(), "/no/such/folder");
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.starts_with("No such file"), "{cause}");
 }
 
 #[test]
@@ -277,11 +279,12 @@ fn gateways_that_are_written_and_not_there_are_known_with_the_reason() {
     let invalid = Absence::Invalid { code: code::GATEWAY_PORT_NUMBER, selector };
     assert_eq!(first.absent.get(&object("bad")), Some(&invalid));
     assert_eq!(first.absent.get(&object("other")), Some(&Absence::OtherGroup("gateway.networking.k8s.io".into())));
-    assert_eq!(&*first.changed, [object("bad"), object("other")]);
+    assert!(first.changed.is_empty(), "all of the first set is new");
     // What has a last good version is there.
     fs::write(&file, gateway("bad", istio, 80)).unwrap();
     let second = source.refresh().unwrap().set;
     assert!(second.absent.is_empty() && second.gateways.size() == 1);
+    assert_eq!(&*second.changed, [object("bad"), object("other")]);
     fs::write(&file, gateway("bad", istio, 0)).unwrap();
     let third = source.refresh().unwrap().set;
     assert!(third.absent.is_empty() && third.gateways.size() == 1);
