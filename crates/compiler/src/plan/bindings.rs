@@ -240,3 +240,14 @@ impl<'a> Binder<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ir::HostPattern;
+    use resources::few::Sorted;
+
+    #[test]
+    fn a_list_of_hosts_takes_little_room() {
+        assert_eq!(size_of::<Sorted<HostPattern>>(), size_of::<HostPattern>());
+    }
+}
