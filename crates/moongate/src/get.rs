@@ -215,7 +215,7 @@ impl Selected {
     /// A table for each kind that there is something of.
     fn tables(&self, found: &Objects, args: &GetArgs, wide: bool) -> String {
         let now = Timestamp::now();
-        // Single objects are told apart by what is there of them.
+        // Of single objects, those that were found decide whether names have their kind.
         let kinds_found = found.iter().map(|(object, _)| object.kind).collect::<BTreeSet<_>>().len();
         let kinds = if matches!(self.request, Request::Objects(_)) { kinds_found } else { self.kinds.len() };
         let several = kinds > 1;

@@ -184,10 +184,8 @@ impl Drop for Locked {
 /// The lines of a log, one at a time.
 struct Lines<'a> {
     file: BufReader<&'a File>,
-    /// Where the next line begins.
+    /// Where the last line that has an end ends, and the next one begins.
     next: u64,
-    /// Where the last line that has an end ends.
-    whole: u64,
     buffer: Vec<u8>,
 }
 
@@ -200,7 +198,7 @@ struct Line<'a> {
 impl<'a> Lines<'a> {
     fn of(mut file: &'a File) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
-        Ok(Self { file: BufReader::new(file), next: 0, whole: 0, buffer: Vec::new() })
+        Ok(Self { file: BufReader::new(file), next: 0, buffer: Vec::new() })
     }
 
     /// Takes the first line. Whether the file has at least the length that it says.
@@ -215,11 +213,11 @@ impl<'a> Lines<'a> {
         self.buffer.clear();
         let count = self.file.read_until(b'\n', &mut self.buffer)?;
         let at = self.next;
-        self.next += count as u64;
-        if self.buffer.ends_with(b"\n") {
-            self.whole = self.next;
+        let line = self.buffer.strip_suffix(b"\n").map(|text| Line { at, text });
+        if line.is_some() {
+            self.next += count as u64;
         }
-        Ok(self.buffer.strip_suffix(b"\n").map(|text| Line { at, text }))
+        Ok(line)
     }
 }
 
@@ -233,8 +231,8 @@ fn whole(file: &File, length: u64) -> io::Result<u64> {
     }
     let mut lines = Lines::of(file)?;
     while lines.next()?.is_some() {}
-    file.set_len(lines.whole)?;
-    Ok(lines.whole)
+    file.set_len(lines.next)?;
+    Ok(lines.next)
 }
 
 /// Copies what counts of a log, which is locked, into an empty file. The length of that.
