@@ -300,7 +300,8 @@ mod tests {
         state.complete();
         testkit::wait::until("the error", || trouble.borrow().is_some());
         fs::remove_dir(&obstacle).unwrap();
-        testkit::wait::until("the end of the error", || trouble.borrow().is_none());
+        let is_marked = || place.path().join(COMPLETE).exists();
+        testkit::wait::until("the end of the error", || trouble.borrow().is_none() && is_marked());
         assert_eq!(kept(place.path()), [json!({"name": "one"})]);
     }
 }

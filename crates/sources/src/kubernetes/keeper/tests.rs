@@ -84,8 +84,6 @@ fn what_is_not_needed_of_what_was_kept_is_removed() {
     let map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other", "namespace": "istio-system"}});
     let text = map.to_string().into_bytes();
-    keeper(Some(state)).restore(&[text.clone().into()], &mut Vec::new());
-    let (state, _) = State::open(folder.path(), Pace::default()).unwrap();
     let object = ObjectRef { kind: Kind::ConfigMap, key: Key::new("istio-system", "other") };
     state.put(object, &text);
     let last = || {
