@@ -19,7 +19,7 @@ pub(super) struct Queue {
     pub(super) statuses: Statuses,
     pace: Pace,
     retries: Retries,
-    /// Rights that something was written with.
+    /// Rights that something was written with since the last object that they did not suffice for.
     granted: BTreeSet<Right>,
     /// Requests in a row that the API server has not answered.
     silent: u32,
@@ -30,8 +30,10 @@ pub(super) struct Queue {
 /// What became of an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It is as it should be.
+    /// It was written.
     Done,
+    /// It is as it should be: nothing was written, which says nothing about the right to.
+    Current,
     /// The same, again: another writer had undone it.
     Repaired,
     /// There is no such object.
@@ -107,12 +109,14 @@ impl Queue {
                 self.retries.fail(object, now, |count| pace.after(count));
                 self.grant(object, now);
             }
-            Outcome::Gone => self.solve(object),
+            Outcome::Current | Outcome::Gone => self.solve(object),
             Outcome::Conflict => self.retries.fail(object, now, |count| pace.after(count)),
             Outcome::Denied(message) => {
                 let pace = Pace { first: pace.install, longest: DENIED.max(pace.longest), ..pace };
                 self.retries.fail(object, now, |count| pace.after(count));
-                self.statuses.deny(object, Some(&message));
+                if !self.statuses.deny(object, Some(&message)) {
+                    self.granted.remove(&Right::of(object));
+                }
             }
             Outcome::Refused(error) => {
                 tracing::warn!(error, "the API server refuses a status");
@@ -133,12 +137,16 @@ impl Queue {
         self.statuses.deny(object, None);
     }
 
-    /// The object may be written. The first of its kind for which that is so says that others may be, too.
+    /// The object may be written. If that was denied before, it may be allowed for others of its kind by now, too; if it was not, one of those
+    /// that wait shows whether it is.
     fn grant(&mut self, object: &ObjectRef, now: Instant) {
-        self.statuses.deny(object, None);
         let right = Right::of(object);
-        if self.granted.insert(right) {
-            self.retries.hurry(|other| Right::of(other) == right, now);
+        let is_alike = |other: &ObjectRef| Right::of(other) == right;
+        let is_first = self.granted.insert(right);
+        if self.statuses.deny(object, None) {
+            self.retries.hurry(is_alike, usize::MAX, now);
+        } else if is_first {
+            self.retries.hurry(is_alike, 1, now);
         }
     }
 }
@@ -223,9 +231,9 @@ mod tests {
             _ => Outcome::Done,
         };
         let tried = write(&mut queue, begun, begun + Duration::from_secs(4), answer);
-        // The first Gateway that may be written has the other one tried again, as the kind may have been denied until then.
+        // The first that may be written has the one of its kind tried again that was denied, as all of them may have been until then.
         let expected = [("Gateway a", 2), ("Gateway m", 1), ("Gateway z", 1)];
-        let services = [("Service a", 1), ("Service m", 1), ("Service z", 1)];
+        let services = [("Service a", 2), ("Service m", 1), ("Service z", 1)];
         let expected = expected.into_iter().chain(services).map(|(name, count)| (name.to_owned(), count));
         assert_eq!(tried, expected.collect());
         let denied = queue.statuses.denied();
@@ -249,6 +257,30 @@ mod tests {
         let due = queue.due().unwrap();
         write(&mut queue, denied, due + Duration::from_secs(1), |_| Outcome::Done);
         assert_eq!((queue.statuses.denied(), queue.due()), (vec![], None));
+    }
+
+    /// The objects are as they should be when they are read, while another may not be written; or roles change more than once.
+    #[test]
+    fn denials_that_come_later_end_for_all_objects_at_once_too() {
+        let mut queue = queue(&["a", "b", "c"]);
+        let (begun, hour) = (Instant::now(), Duration::from_secs(3600));
+        let current = |object: &ObjectRef| match &*object.key.name {
+            "c" => Outcome::Current,
+            _ => Outcome::Denied("denied".to_owned()),
+        };
+        write(&mut queue, begun, begun + hour, current);
+        assert_eq!((queue.statuses.denied().len(), queue.granted.len()), (2, 0));
+        for count in [4, 2] {
+            let due = queue.due().unwrap();
+            let tried = write(&mut queue, due, due + Duration::from_secs(1), |_| Outcome::Done);
+            assert_eq!(tried.values().sum::<usize>(), count, "{tried:?}");
+            assert_eq!((queue.statuses.denied(), queue.due()), (vec![], None));
+            // Their statuses are removed, and may not be written again.
+            for name in ["a", "b"] {
+                queue.statuses.observe(&ObjectRef { kind: Kind::Gateway, key: key(name) }, 1, None);
+            }
+            write(&mut queue, due, due + hour, |_| Outcome::Denied("denied".to_owned()));
+        }
     }
 
     #[test]

@@ -56,9 +56,9 @@ impl Retries {
         self.waiting.first().map(|(until, _)| *until)
     }
 
-    /// Has objects that wait tried again at once.
-    pub(super) fn hurry(&mut self, which: impl Fn(&ObjectRef) -> bool, now: Instant) {
-        let hurried: Vec<_> = self.waiting.extract_if(.., |(_, object)| which(object)).collect();
+    /// Has objects that wait tried again at once, at most so many.
+    pub(super) fn hurry(&mut self, which: impl Fn(&ObjectRef) -> bool, most: usize, now: Instant) {
+        let hurried: Vec<_> = self.waiting.extract_if(.., |(_, object)| which(object)).take(most).collect();
         for (_, object) in hurried {
             if let Some(failed) = self.failed.get_mut(&object) {
                 failed.until = now;
@@ -99,7 +99,7 @@ mod tests {
         retries.solve(&two);
         retries.settle();
         assert_eq!(retries.due(), Some(at(3)));
-        retries.hurry(|object| *object == one, at(2));
+        retries.hurry(|object| *object == one, 1, at(2));
         assert_eq!(retries.take_due(at(2)), Some(one.clone()));
         retries.fail(&one, at(2), wait);
         assert_eq!(retries.due(), Some(at(6)));

@@ -302,7 +302,9 @@ impl Statuses {
         match state.decide(&object, &self.0.owner) {
             Decision::Write(write) => return Some(Task::Status(write)),
             Decision::Ahead => drop(state.ahead.insert(object)),
-            Decision::Nothing => self.solve(state, &object),
+            Decision::Nothing => {
+                self.solve(state, &object);
+            }
         }
         None
     }
@@ -320,29 +322,31 @@ impl Statuses {
         self.0.work.notified().await;
     }
 
-    /// The API server denies writing about an object, or allows it.
-    pub(super) fn deny(&self, object: &ObjectRef, message: Option<&str>) {
+    /// The API server denies writing about an object, or allows it. Whether it denied that before.
+    pub(super) fn deny(&self, object: &ObjectRef, message: Option<&str>) -> bool {
         let mut state = self.state();
         let Some(message) = message else { return self.solve(&mut state, object) };
         let denied = state.denied.entry(Right::of(object)).or_default();
         let before = denied.first_key_value().map(|(first, _)| first.clone());
-        denied.insert(object.clone(), message.to_owned());
+        let was_denied = denied.insert(object.clone(), message.to_owned()).is_some();
         if denied.first_key_value().map(|(first, _)| first) != before.as_ref() {
             self.0.problems.notify_one();
         }
+        was_denied
     }
 
-    /// Nothing about the object is denied any more.
-    fn solve(&self, state: &mut State, object: &ObjectRef) {
+    /// Nothing about the object is denied any more. Whether something was.
+    fn solve(&self, state: &mut State, object: &ObjectRef) -> bool {
         let right = Right::of(object);
-        let Some(denied) = state.denied.get_mut(&right) else { return };
+        let Some(denied) = state.denied.get_mut(&right) else { return false };
         if denied.remove(object).is_none() {
-            return;
+            return false;
         }
         if denied.is_empty() {
             state.denied.remove(&right);
         }
         self.0.problems.notify_one();
+        true
     }
 
     /// Why this process can neither lead nor learn who does, or that it can.

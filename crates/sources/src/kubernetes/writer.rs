@@ -173,7 +173,7 @@ impl Pen {
         let number = |path: &str| object.pointer(path).and_then(Value::as_i64);
         if number("/metadata/generation") != Some(write.generation) {
             // The source will see the new one.
-            return Ok(Outcome::Done);
+            return Ok(Outcome::Current);
         }
         let (status, owner) = (object.get("status"), statuses.owner());
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -182,7 +182,7 @@ impl Pen {
         let patch = merge(status, write.wanted.as_deref(), stamp).filter(|_| !is_foreign);
         let (written, outcome) = match patch {
             // The watch is behind.
-            None => (object, Outcome::Done),
+            None => (object, Outcome::Current),
             Some(patch) => {
                 let version = object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
                 let patch = json!({"metadata": {"resourceVersion": version}, "status": patch});
