@@ -9,7 +9,7 @@ use resources::spec::core::Service;
 use resources::spec::text_match::selects;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 /// The port of readiness in the Service of Istio's ingress gateway.
@@ -140,12 +140,18 @@ fn external_address(open: &Open) -> Option<IpAddr> {
     Some(if bound.is_unspecified() { own_address().unwrap_or(Ipv4Addr::LOCALHOST.into()) } else { bound })
 }
 
-/// The address from which this machine would send to others. Nothing is sent: a socket for datagrams is only given its destination.
+/// The address from which this machine would send to others, of IPv4 if it has one. Nothing is sent: a socket for datagrams is only given its
+/// destination.
 fn own_address() -> Option<IpAddr> {
-    // An address for documentation, RFC 5737.
-    let elsewhere = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9));
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(elsewhere).ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_unspecified()).then_some(address)
+    // Addresses for documentation, RFC 5737 and RFC 3849.
+    let elsewhere: [(IpAddr, IpAddr); 2] = [
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    ];
+    elsewhere.into_iter().find_map(|(own, elsewhere)| {
+        let socket = UdpSocket::bind((own, 0)).ok()?;
+        socket.connect((elsewhere, 9)).ok()?;
+        let address = socket.local_addr().ok()?.ip();
+        (!address.is_unspecified()).then_some(address)
+    })
 }

@@ -2,7 +2,7 @@
 //! rights enforced. It is used where it has been built, and in CI it has to be.
 
 use crate::client;
-use crate::network::{MACHINE, Network};
+use crate::network::{Family, Network};
 use crate::not_run::{is_ci, not_run};
 use crate::{ports, wait};
 use anyhow::{Context, Result, bail};
@@ -23,8 +23,8 @@ const GATEWAY: &str = "gateway-token";
 /// The longest start of an API server: some ten seconds on an idle machine.
 const STARTING: Duration = Duration::from_secs(180);
 
-/// Where the API server of a cluster with nodes is: the address of the Service `kubernetes`, the first of the range.
-const API_SERVER: ([u8; 4], u16) = ([10, 96, 0, 1], 443);
+/// The port of the API server of a cluster with nodes, which has the address of the Service `kubernetes`.
+const PORT: u16 = 443;
 
 /// The controllers that a cluster with nodes has: those that make Pods, EndpointSlices and accounts, count, and clean up.
 const CONTROLLERS: [&str; 12] = [
@@ -65,8 +65,8 @@ pub fn start() -> Result<Option<Cluster>> {
 }
 
 /// Starts a cluster with controllers in a network of the test's own; Pods find the API server at the address of the Service `kubernetes`.
-pub fn start_in(_network: &Network) -> Result<Option<Cluster>> {
-    start_at(SocketAddr::from(API_SERVER), true)
+pub fn start_in(network: &Network) -> Result<Option<Cluster>> {
+    start_at(SocketAddr::from((network.family.api_server(), PORT)), true)
 }
 
 /// The program kubectl, for what it does without a cluster. `None` as with [`start`].
@@ -145,7 +145,8 @@ impl Cluster {
         if !self.has_nodes {
             command.arg("--disable-admission-plugins=ServiceAccount");
         }
-        let advertised = if self.has_nodes { MACHINE.into() } else { self.address.ip() };
+        let family = Family::of(self.address.ip());
+        let advertised = if self.has_nodes { family.machine() } else { self.address.ip() };
         let child = command
             .arg(format!("--bind-address={}", self.address.ip()))
             .arg(format!("--advertise-address={advertised}"))
@@ -156,10 +157,8 @@ impl Cluster {
             .arg(format!("--service-account-key-file={}", file("sa.key")))
             .arg(format!("--service-account-signing-key-file={}", file("sa.key")))
             .arg("--endpoint-reconciler-type=none")
-            .args([
-                "--service-cluster-ip-range=10.96.0.0/16",
-                "--service-account-issuer=https://kubernetes.default.svc",
-            ])
+            .arg(format!("--service-cluster-ip-range={}", family.services()))
+            .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg("--authorization-mode=RBAC")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -11,12 +11,13 @@ mod volumes;
 
 use crate::cluster::Cluster;
 use crate::kube_api::{self, Api, Change, now, number, text};
-use crate::network::{MACHINE, Network};
+use crate::network::Network;
 use anyhow::{Context, Result};
 use node::{Ending, Node};
 use pod::Pod;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::channel;
@@ -40,7 +41,7 @@ impl Kubelet {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(async {
             let api = Api::new(&cluster.kubeconfig("admin")).await?;
-            register(&api).await.context("the node cannot be registered")?;
+            register(&api, network.family.machine()).await.context("the node cannot be registered")?;
             let (images, network, folder) = (images, network.clone(), folder.path().to_owned());
             tokio::spawn(run(Arc::new(Node { api, images, network, folder })));
             anyhow::Ok(())
@@ -58,7 +59,7 @@ impl Kubelet {
     }
 }
 
-async fn register(api: &Api) -> Result<()> {
+async fn register(api: &Api, address: IpAddr) -> Result<()> {
     let capacity = json!({"cpu": "64", "memory": "64Gi", "pods": "200"});
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {
         "name": NODE, "labels": {"kubernetes.io/hostname": NODE, "topology.kubernetes.io/zone": "zone", "topology.kubernetes.io/region": "region"},
@@ -67,7 +68,7 @@ async fn register(api: &Api) -> Result<()> {
     let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now(), "lastTransitionTime": now()});
     let status = json!({"status": {
         "capacity": capacity, "allocatable": capacity, "conditions": [ready],
-        "addresses": [{"type": "InternalIP", "address": MACHINE.to_string()}, {"type": "Hostname", "address": NODE}],
+        "addresses": [{"type": "InternalIP", "address": address.to_string()}, {"type": "Hostname", "address": NODE}],
     }});
     api.patch(&format!("/api/v1/nodes/{NODE}/status"), &status).await.map(|_| ())
 }

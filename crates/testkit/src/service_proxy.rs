@@ -3,10 +3,11 @@
 
 use crate::cluster::Cluster;
 use crate::kube_api::{Api, Change, list, number, text};
+use crate::network::{Family, Network};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::copy_bidirectional;
@@ -33,17 +34,17 @@ struct Open {
 type Objects = BTreeMap<(String, String), Value>;
 
 impl ServiceProxy {
-    /// Starts one in the network of the cluster. `gives_addresses`: Services of type LoadBalancer are given one of 192.0.2.0/24, as in a
-    /// cloud; otherwise somebody else has to.
-    pub fn start(cluster: &Cluster, gives_addresses: bool) -> Result<Self> {
+    /// Starts one in the network of the cluster. `gives_addresses`: Services of type LoadBalancer are given one, as in a cloud; otherwise somebody
+    /// else has to.
+    pub fn start(network: &Network, cluster: &Cluster, gives_addresses: bool) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let api = runtime.block_on(Api::new(&cluster.kubeconfig("admin")))?;
-        runtime.spawn(run(api, gives_addresses));
+        runtime.spawn(run(api, gives_addresses.then_some(network.family)));
         Ok(Self { _runtime: runtime })
     }
 }
 
-async fn run(api: Api, gives_addresses: bool) {
+async fn run(api: Api, gives: Option<Family>) {
     let mut tasks = JoinSet::new();
     let mut follow = |path: &str| {
         let (out, changes) = channel(16);
@@ -60,8 +61,8 @@ async fn run(api: Api, gives_addresses: bool) {
             Some(change) = of_slices.recv() => take(&mut slices, change),
             else => return,
         }
-        if gives_addresses {
-            give_addresses(&api, &mut services).await;
+        if let Some(family) = gives {
+            give_addresses(&api, &mut services, family).await;
         }
         let wanted = wanted(&services, &slices);
         open.retain(|address, _| wanted.contains_key(address));
@@ -89,14 +90,16 @@ fn take(objects: &mut Objects, change: Change) {
 }
 
 /// Gives every Service of type LoadBalancer an address, unless it has one.
-async fn give_addresses(api: &Api, services: &mut Objects) {
+async fn give_addresses(api: &Api, services: &mut Objects, family: Family) {
     let mut given: BTreeSet<IpAddr> = services.values().flat_map(balanced).collect();
     for ((namespace, name), service) in services.iter_mut() {
         if text(service, "/spec/type") != "LoadBalancer" || !balanced(service).is_empty() {
             continue;
         }
-        let free = (10..=250).map(|last| IpAddr::from(Ipv4Addr::new(192, 0, 2, last)));
-        let Some(address) = free.into_iter().find(|address| !given.contains(address)) else { continue };
+        let Some(address) = (10..=250).map(|number| family.balanced(number)).find(|address| !given.contains(address))
+        else {
+            continue;
+        };
         given.insert(address);
         let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": address.to_string()}]}}});
         let path = format!("/api/v1/namespaces/{namespace}/services/{name}/status");

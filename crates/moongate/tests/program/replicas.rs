@@ -9,7 +9,7 @@ use testkit::cluster::{self, Cluster};
 use testkit::kubelet::{Images, Kubelet};
 use testkit::load::{Load, OpenStream};
 use testkit::metrics_api::{MetricsApi, Rule};
-use testkit::network::{self, Network};
+use testkit::network::{self, Family, Network};
 use testkit::secured::Certificates;
 use testkit::service_proxy::ServiceProxy;
 use testkit::wait;
@@ -40,7 +40,7 @@ spec:
       containers:
       - name: echo
         image: echo
-        args: [echo, --listen, "0.0.0.0:8080", --name, $(NAME)]
+        args: [echo, --listen, "[::]:8080", --name, $(NAME)]
         env: [{name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
         readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
         # It is left out before it ends, however long the controllers of a loaded machine take for it.
@@ -147,7 +147,7 @@ impl World {
         let program = |name: &str, arguments: &str| {
             (name.to_owned(), (PROGRAM.into(), arguments.split_whitespace().map(str::to_owned).collect()))
         };
-        let echo = |name: &str, port: u16| program(name, &format!("echo --listen 0.0.0.0:{port} --name {name}"));
+        let echo = |name: &str, port: u16| program(name, &format!("echo --listen [::]:{port} --name {name}"));
         let images: Images = [
             program(concat!("moongate:", env!("CARGO_PKG_VERSION")), ""),
             echo("echo", 8080),
@@ -162,7 +162,7 @@ impl World {
         ]
         .into();
         let kubelet = Kubelet::start(network, &cluster, images).unwrap();
-        let proxy = ServiceProxy::start(&cluster, !arguments.contains(&"--publish-address")).unwrap();
+        let proxy = ServiceProxy::start(network, &cluster, !arguments.contains(&"--publish-address")).unwrap();
         cluster.apply_file(&cluster.istio()).unwrap();
         cluster.wait_for_kinds().unwrap();
         let world = Self { kubelet, _proxy: proxy, cluster };
@@ -300,6 +300,30 @@ fn replicas_come_and_go_under_load_and_nothing_is_lost() {
         let answers: Vec<String> = load.end().failures.into_iter().filter(|one| one.contains("HTTP/1.1")).collect();
         assert!(answers.is_empty(), "no request gets a wrong answer: {answers:?}");
         world.unharmed(address, "the time after", || assert_eq!(world.settled(3), pods));
+    });
+}
+
+/// Pods, Services, the API server and what is published have no address of IPv4.
+#[test]
+fn a_cluster_of_ipv6_alone_is_served_as_any_other() {
+    network::within_family(Family::V6, |network| {
+        let published = Family::V6.balanced(20).to_string();
+        let Some(world) = World::new(network, &["--publish-address", &published]) else { return };
+        world.cluster.apply(SITE).unwrap();
+        world.of_gateway(&["delete", "hpa", "istio-ingressgateway"]);
+        world.scale(2);
+        let address = world.address();
+        assert_eq!((address.ip().to_string(), world.external()), (published.clone(), published));
+        wait::patiently("the backend is served", || status(address, "web.test") == Some(200));
+        wait::patiently("the status is written", || {
+            let path = r#"-o=jsonpath={.status.conditions[?(@.type=="Reconciled")].status}"#;
+            world.cluster.must(&["get", "gateways.networking.istio.io", "site", path]).unwrap() == "True"
+        });
+        world.unharmed(address, "a rolling update", || {
+            let first = world.settled(2);
+            world.of_gateway(&["rollout", "restart", DEPLOYMENT]);
+            assert!(world.settled(2).is_disjoint(&first), "every Pod is another one");
+        });
     });
 }
 

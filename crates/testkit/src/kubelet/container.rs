@@ -5,7 +5,7 @@ use super::node::{Ending, Images};
 use super::probe::{Probe, Purpose};
 use super::volumes::{self, Mount, Volume};
 use crate::kube_api::{Api, list, now, text};
-use crate::network::Host;
+use crate::network::{Family, Host};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -117,7 +117,7 @@ impl Container {
             bail!("the container would run as root");
         }
         let root = folder.join("roots").join(name);
-        let mut mounts = shared(&root)?;
+        let mut mounts = shared(&root, Family::of(host.address))?;
         mounts.push(Mount { from: file.clone(), to: inside, is_read_only: true });
         mounts.extend(volumes::mounts(container, volumes)?);
         for mount in &mounts {
@@ -273,10 +273,10 @@ fn pause(container: &Value) -> Result<Duration> {
 }
 
 /// A root with the machine's libraries.
-fn shared(root: &Path) -> Result<Vec<Mount>> {
+fn shared(root: &Path, family: Family) -> Result<Vec<Mount>> {
     fs::create_dir_all(root.join("etc"))?;
     // There is no name server; whoever asks it learns that at once.
-    fs::write(root.join("etc/resolv.conf"), "nameserver 10.96.0.10\n")?;
+    fs::write(root.join("etc/resolv.conf"), format!("nameserver {}\n", family.name_server()))?;
     fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n")?;
     let mut mounts = Vec::new();
     for folder in SHARED.map(Path::new) {

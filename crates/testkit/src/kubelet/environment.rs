@@ -1,15 +1,14 @@
 //! The variables of a container, and `$(NAME)` in its arguments.
 
 use crate::kube_api::{Api, is_missing, list, text};
+use crate::network::Family;
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// Where Pods find the API server: the address of the Service `kubernetes`.
-const API_SERVER: [(&str, &str); 2] = [("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
 /// As in images.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -18,11 +17,17 @@ pub(super) async fn read(
     api: &Api,
     pod: &Value,
     container: &Value,
-    address: Ipv4Addr,
+    address: IpAddr,
 ) -> Result<BTreeMap<String, String>> {
-    let mut all: BTreeMap<String, String> = API_SERVER.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    all.insert("PATH".to_owned(), PATH.to_owned());
-    all.insert("HOSTNAME".to_owned(), text(pod, "/metadata/name").to_owned());
+    let api_server = Family::of(address).api_server().to_string();
+    let mut all: BTreeMap<String, String> = [
+        ("KUBERNETES_SERVICE_HOST", &*api_server),
+        ("KUBERNETES_SERVICE_PORT", "443"),
+        ("PATH", PATH),
+        ("HOSTNAME", text(pod, "/metadata/name")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
     for source in list(container, "/envFrom") {
         let prefix = text(source, "/prefix");
         for (kind, plural) in [("configMapRef", "configmaps"), ("secretRef", "secrets")] {
@@ -43,7 +48,7 @@ pub(super) async fn read(
     Ok(all)
 }
 
-async fn value_from(api: &Api, pod: &Value, from: &Value, address: Ipv4Addr) -> Result<Option<String>> {
+async fn value_from(api: &Api, pod: &Value, from: &Value, address: IpAddr) -> Result<Option<String>> {
     if let Some(field) = from.get("fieldRef") {
         return downward(pod, text(field, "/fieldPath"), address).map(Some);
     }
@@ -60,14 +65,14 @@ async fn value_from(api: &Api, pod: &Value, from: &Value, address: Ipv4Addr) -> 
 }
 
 /// A field of the Pod.
-pub(super) fn downward(pod: &Value, path: &str, address: Ipv4Addr) -> Result<String> {
+pub(super) fn downward(pod: &Value, path: &str, address: IpAddr) -> Result<String> {
     if let Some((map, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
         let value = pod.pointer(&format!("/{}", map.replace('.', "/"))).and_then(|map| map.get(key));
         return Ok(value.and_then(Value::as_str).unwrap_or_default().to_owned());
     }
     match path {
         "status.podIP" | "status.podIPs" => Ok(address.to_string()),
-        "status.hostIP" => Ok(crate::network::MACHINE.to_string()),
+        "status.hostIP" => Ok(Family::of(address).machine().to_string()),
         "metadata.name" | "metadata.namespace" | "metadata.uid" | "spec.nodeName" | "spec.serviceAccountName" => {
             Ok(text(pod, &format!("/{}", path.replace('.', "/"))).to_owned())
         }
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn fields_of_the_pod_become_values() {
         let pod = serde_json::json!({"metadata": {"name": "a", "labels": {"x.y/z": "label"}}});
-        let address = Ipv4Addr::new(10, 244, 0, 7);
+        let address = IpAddr::from([10, 244, 0, 7]);
         assert_eq!(downward(&pod, "metadata.name", address).unwrap(), "a");
         assert_eq!(downward(&pod, "metadata.labels['x.y/z']", address).unwrap(), "label");
         assert_eq!(downward(&pod, "status.podIP", address).unwrap(), "10.244.0.7");

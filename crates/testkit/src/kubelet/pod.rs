@@ -4,7 +4,7 @@ use super::container::{self, Container, PodContext, State};
 use super::node::{Ending, NODE, Node};
 use super::volumes;
 use crate::kube_api::{self, Api, list, now, text};
-use crate::network::{Host, MACHINE};
+use crate::network::Host;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -164,7 +164,7 @@ impl Pod {
         let mut status = json!({
             "phase": self.phase(),
             "startTime": self.started,
-            "hostIP": MACHINE.to_string(),
+            "hostIP": self.node.network.family.machine().to_string(),
             "conditions": [
                 condition("Initialized", true, &self.started),
                 condition("ContainersReady", *is_ready, since),

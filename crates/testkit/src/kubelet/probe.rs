@@ -3,7 +3,7 @@
 use crate::kube_api::{list, number, text};
 use anyhow::{Result, bail};
 use serde_json::Value;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -33,7 +33,7 @@ pub(super) struct Probe {
 
 impl Probe {
     /// A probe of a container; `field` is `readinessProbe`, say.
-    pub(super) fn read(container: &Value, field: &str, address: Ipv4Addr) -> Result<Option<Self>> {
+    pub(super) fn read(container: &Value, field: &str, address: IpAddr) -> Result<Option<Self>> {
         let Some(probe) = container.get(field) else { return Ok(None) };
         let action = probe.get("httpGet").or_else(|| probe.get("tcpSocket"));
         let Some(action) = action else { bail!("{field} is neither httpGet nor tcpSocket") };
@@ -46,6 +46,7 @@ impl Probe {
             None => None,
         };
         let Some(port) = port.and_then(|port| u16::try_from(port).ok()) else { bail!("{field} has no port") };
+        let address = SocketAddr::from((address, port));
         let request = match probe.get("httpGet") {
             None => None,
             Some(get) if text(get, "/scheme") == "HTTPS" => bail!("{field} asks by HTTPS"),
@@ -55,12 +56,12 @@ impl Probe {
                     .iter()
                     .map(|header| format!("{}: {}\r\n", text(header, "/name"), text(header, "/value")))
                     .collect();
-                Some(format!("GET {path} HTTP/1.1\r\nhost: {address}:{port}\r\n{headers}connection: close\r\n\r\n"))
+                Some(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}connection: close\r\n\r\n"))
             }
         };
         let seconds = |field: &str, otherwise: u64| Duration::from_secs(number(probe, field, otherwise));
         Ok(Some(Self {
-            address: SocketAddr::from((address, port)),
+            address,
             request,
             delay: seconds("/initialDelaySeconds", 0),
             period: seconds("/periodSeconds", 10),

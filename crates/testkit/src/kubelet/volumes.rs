@@ -6,7 +6,7 @@ use crate::kube_api::{Api, list, number, text};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(super) struct Mount {
 }
 
 /// Makes the volumes of a Pod below a folder.
-pub(super) async fn make(api: &Api, pod: &Value, folder: &Path, address: Ipv4Addr) -> Result<Vec<Volume>> {
+pub(super) async fn make(api: &Api, pod: &Value, folder: &Path, address: IpAddr) -> Result<Vec<Volume>> {
     let mut all = Vec::new();
     for volume in list(pod, "/spec/volumes") {
         let name = text(volume, "/name").to_owned();
@@ -61,7 +61,7 @@ pub(super) fn mounts(container: &Value, volumes: &[Volume]) -> Result<Vec<Mount>
     list(container, "/volumeMounts").iter().map(mount).collect()
 }
 
-async fn fill(api: &Api, pod: &Value, volume: &Value, folder: &Path, address: Ipv4Addr) -> Result<()> {
+async fn fill(api: &Api, pod: &Value, volume: &Value, folder: &Path, address: IpAddr) -> Result<()> {
     match volume.get("projected") {
         None => source(api, pod, volume, folder, address).await,
         Some(projected) => {
@@ -73,7 +73,7 @@ async fn fill(api: &Api, pod: &Value, volume: &Value, folder: &Path, address: Ip
     }
 }
 
-async fn source(api: &Api, pod: &Value, volume: &Value, folder: &Path, address: Ipv4Addr) -> Result<()> {
+async fn source(api: &Api, pod: &Value, volume: &Value, folder: &Path, address: IpAddr) -> Result<()> {
     for (field, plural) in [("configMap", "configmaps"), ("secret", "secrets")] {
         let Some(source) = volume.get(field) else { continue };
         let data = data(api, pod, plural, source).await?;
