@@ -33,7 +33,7 @@ pub(crate) struct Current {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) set: Arc<ResourceSet>,
     /// The versions of objects of an API server.
-    pub(crate) versions: Map<ObjectRef, Arc<ObjectVersion>>,
+    pub(crate) versions: Map<ObjectRef, ObjectVersion>,
     pub(crate) report: Report,
     /// What was found while reading the files and the mesh settings.
     pub(crate) read: Arc<[Diagnostic]>,

@@ -54,7 +54,7 @@ pub(crate) struct StatusSink {
     /// What nearly all objects should say, which is kept once.
     usual: Arc<Status>,
     /// The versions that every part of the process has applied.
-    applied: Map<ObjectRef, Arc<ObjectVersion>>,
+    applied: Map<ObjectRef, ObjectVersion>,
     /// Whether everything has been said once.
     begun: bool,
 }
@@ -160,7 +160,7 @@ impl StatusSink {
         }
         // Objects without a valid version are in no set, and whose they are may be another with each version.
         let rejected: Vec<&ObjectRef> = found.read.keys().copied().filter(|one| !current.set.contains(one)).collect();
-        let version = |of: &Current, object: &ObjectRef| of.versions.get(object).cloned();
+        let version = |of: &Current, object: &ObjectRef| of.versions.get(object).copied();
         let turned_rejected = rejected.iter().filter(|one| version(before, one) != version(current, one));
         let turned_rejected: Vec<&ObjectRef> = turned_rejected.copied().collect();
         objects.extend(turned_rejected.iter().copied().cloned());

@@ -104,6 +104,15 @@ macro_rules! kinds {
                 match self { $(Self::$kind(object) => ObjectRef { kind: Kind::$kind, key: object.key.clone() }),+ }
             }
 
+            /// Has it refer to a key that is equal to its own, so that its name is not kept twice. One that others have, too, stays as it is.
+            pub fn share_key(&mut self, key: &Key) {
+                match self {
+                    $(Self::$kind(object) => if let Some(object) = Arc::get_mut(object).filter(|object| object.key == *key) {
+                        object.key = key.clone();
+                    }),+
+                }
+            }
+
             /// Where it was read from.
             pub fn source(&self) -> Option<&SourceLocation> {
                 match self { $(Self::$kind(object) => object.source.as_ref()),+ }

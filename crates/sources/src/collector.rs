@@ -20,7 +20,7 @@ pub struct Loaded {
     /// The objects.
     pub set: Arc<ResourceSet>,
     /// The versions of Istio's objects, to which their statuses refer, where they have one; also of objects whose present version has errors.
-    pub versions: Map<ObjectRef, Arc<ObjectVersion>>,
+    pub versions: Map<ObjectRef, ObjectVersion>,
     /// Whether every part of the source has been read once. Before that, objects may be missing, and the set must not be served.
     pub complete: bool,
     /// Findings of reading, of all parts, sorted by place.
@@ -54,7 +54,7 @@ pub struct Collector {
     complete: bool,
     /// Whether a complete set has been taken.
     is_begun: bool,
-    versions: Map<ObjectRef, Arc<ObjectVersion>>,
+    versions: Map<ObjectRef, ObjectVersion>,
     /// Objects whose present version has errors.
     rejected: BTreeSet<ObjectRef>,
     /// Objects that are in the set only as guards.
@@ -174,7 +174,7 @@ impl Collector {
         if version.is_some() || !findings.is_empty() || !self.is_plain() {
             let name = object.object_ref();
             self.report_to_listings(&name, object.source());
-            if self.is_known(&name, version.as_deref()) {
+            if self.is_known(&name, version) {
                 return;
             }
             self.set_version(&name, version, pending);
@@ -195,7 +195,7 @@ impl Collector {
         let Rejection { object, version, code, guard, selector, findings } = rejection;
         let location = guard.as_ref().and_then(AnyObject::source).or_else(|| self.set.source(&object)).cloned();
         self.report_to_listings(&object, location.as_ref());
-        if self.is_known(&object, version.as_deref()) {
+        if self.is_known(&object, version) {
             return;
         }
         self.set_version(&object, version, pending);
@@ -253,21 +253,25 @@ impl Collector {
     }
 
     /// Whether this version of an object has been applied: a listing repeats what is known.
-    fn is_known(&self, object: &ObjectRef, version: Option<&ObjectVersion>) -> bool {
+    fn is_known(&self, object: &ObjectRef, version: Option<ObjectVersion>) -> bool {
         let before = self.versions.get(object);
         version.is_some_and(|version| before.is_some_and(|before| before.resource_version == version.resource_version))
     }
 
-    /// A version with another generation counts: the status of its object refers to that. Versions without one are not kept.
-    fn set_version(&mut self, object: &ObjectRef, version: Option<Box<ObjectVersion>>, pending: &mut Pending) {
+    /// A version with another generation counts: the status of its object refers to that. Versions without one are not kept, and neither are
+    /// those that differ in nothing else, as after each write of a status: readers keep those of before, and all would be kept twice.
+    fn set_version(&mut self, object: &ObjectRef, version: Option<ObjectVersion>, pending: &mut Pending) {
         if !ApiResource::of(object.kind).is_some_and(ApiResource::is_istio) {
             return;
         }
         let version = version.filter(|version| version.generation.is_some());
         let before = self.versions.get(object).map(|before| before.generation);
-        pending.counts |= before != version.as_ref().map(|version| version.generation);
+        if before == version.map(|version| version.generation) {
+            return;
+        }
+        pending.counts = true;
         match version {
-            Some(version) => self.versions.insert_mut(object.clone(), Arc::from(version)),
+            Some(version) => self.versions.insert_mut(object.clone(), version),
             None => drop(self.versions.remove_mut(object)),
         }
     }

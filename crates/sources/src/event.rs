@@ -16,11 +16,13 @@
 
 use crate::mesh::MeshText;
 use crate::stream::StreamTexts;
+use foldhash::fast::FixedState;
 use resources::diagnostic::{Diagnostic, SourceLocation};
 use resources::file_contents::FileContents;
 use resources::key::{Kind, ObjectRef};
 use resources::set::{Absence, AnyObject};
 use resources::spec::text_match::Labels;
+use std::hash::BuildHasher as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +64,7 @@ pub struct Upsert {
     /// The object.
     pub object: AnyObject,
     /// Its version; `None` where the source has none, as files.
-    pub version: Option<Box<ObjectVersion>>,
+    pub version: Option<ObjectVersion>,
     /// Findings about this version: warnings and notes.
     pub findings: Arc<[Diagnostic]>,
 }
@@ -73,7 +75,7 @@ pub struct Rejection {
     /// Its kind and key.
     pub object: ObjectRef,
     /// Its version; `None` where the source has none.
-    pub version: Option<Box<ObjectVersion>>,
+    pub version: Option<ObjectVersion>,
     /// The code of its first error.
     pub code: &'static str,
     /// What is used while there is no version without errors, where traffic would go unsecured otherwise.
@@ -85,13 +87,20 @@ pub struct Rejection {
 }
 
 /// The version of an object in an API server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectVersion {
-    /// `metadata.resourceVersion`: opaque, another one with each write.
-    pub resource_version: Box<str>,
+    /// A fingerprint of `metadata.resourceVersion`, which is opaque, and another one with each write.
+    pub resource_version: u64,
     /// `metadata.generation`: another one with each change of the specification; `None` for kinds without a status, and where no statuses are
     /// written.
     pub generation: Option<i64>,
+}
+
+impl ObjectVersion {
+    /// A version as the API server names it.
+    pub fn new(resource_version: &str, generation: Option<i64>) -> Self {
+        Self { resource_version: FixedState::default().hash_one(resource_version), generation }
+    }
 }
 
 /// A part of a source that can be listed, or fail, by itself.

@@ -143,7 +143,7 @@ fn put(text: &str) -> SourceEvent {
 fn namespace(phase: &str) -> SourceEvent {
     let text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: a}}\nstatus: {{phase: {phase}}}\n");
     let SourceEvent::Upsert(upsert) = put(&text) else { unreachable!() };
-    let version = Some(Box::new(ObjectVersion { resource_version: phase.into(), generation: None }));
+    let version = Some(ObjectVersion::new(phase, None));
     SourceEvent::Upsert(Upsert { version, ..upsert })
 }
 

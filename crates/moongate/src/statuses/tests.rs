@@ -130,7 +130,7 @@ async fn versions_count_as_applied_once_no_part_of_the_process_is_behind() {
     let (_source, mut sink) = source(&server).await;
     let object = ObjectRef { kind: Kind::Gateway, key: Key::new("a", "g") };
     let at = |generation: i64, behind: &[Diagnostic]| {
-        let version = Arc::new(ObjectVersion { resource_version: "1".into(), generation: Some(generation) });
+        let version = ObjectVersion::new("1", Some(generation));
         let versions = [(object.clone(), version)].into_iter().collect();
         Current { versions, behind: behind.to_vec(), generation: 1, ..Current::default() }
     };

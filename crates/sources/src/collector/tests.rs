@@ -34,11 +34,11 @@ fn entry_ref(name: &str) -> ObjectRef {
     object(Kind::WorkloadEntry, name)
 }
 
-fn version(resource: &str, generation: i64) -> Option<Box<ObjectVersion>> {
-    Some(Box::new(ObjectVersion { resource_version: resource.into(), generation: Some(generation) }))
+fn version(resource: &str, generation: i64) -> Option<ObjectVersion> {
+    Some(ObjectVersion::new(resource, Some(generation)))
 }
 
-fn upsert(object: AnyObject, version: Option<Box<ObjectVersion>>) -> SourceEvent {
+fn upsert(object: AnyObject, version: Option<ObjectVersion>) -> SourceEvent {
     SourceEvent::Upsert(Upsert { object, version, findings: Arc::default() })
 }
 
@@ -175,9 +175,12 @@ fn versions_are_known_and_those_that_mean_the_same_are_no_news() {
     assert!(collector.has_news());
     let loaded = collector.take();
     assert!(loaded.set.changed.is_empty());
-    let known = loaded.versions.get(&entry_ref("one")).unwrap();
-    assert_eq!((&*known.resource_version, known.generation), ("12", Some(2)));
-    collector.apply(vec![upsert(entry("one", "2.2.2.2"), version("13", 3))].into());
+    assert_eq!(loaded.versions.get(&entry_ref("one")).copied(), version("12", 2));
+    // Readers have the version of before: one for each status that is written would be kept beside it.
+    collector.apply(vec![upsert(entry("one", "1.1.1.1"), version("13", 2))].into());
+    assert!(!collector.has_news());
+    assert_eq!(collector.versions.get(&entry_ref("one")).copied(), version("12", 2));
+    collector.apply(vec![upsert(entry("one", "2.2.2.2"), version("14", 3))].into());
     assert_eq!(&*collector.take().set.changed, [entry_ref("one")]);
     collector.apply(vec![SourceEvent::Delete(entry_ref("one"))].into());
     assert!(collector.take().versions.is_empty());

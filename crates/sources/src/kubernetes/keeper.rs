@@ -7,6 +7,7 @@ use super::object::{kind, name, service, strip, version};
 use super::references::{Reference, References};
 use super::slices::Slices;
 use super::state::{State, Text};
+use super::status::Seen;
 use super::statuses::Statuses;
 use crate::event::{ObjectVersion, Rejection, SourceEvent, Upsert};
 use resources::api::ApiResource;
@@ -159,22 +160,20 @@ impl Keeper {
             return;
         }
         let version = version(&value, self.statuses.is_some());
-        if is_new {
-            self.observe_status(&object, version.as_deref(), &value);
-        }
+        let status = if is_new { self.status_of(&object, version, &value) } else { None };
         let claim = self.statuses.as_ref().and_then(|_| Claim::of(object.kind, &value));
         strip(object.kind, &mut value);
         let to_keep = (is_new && self.state.is_some()).then(|| value.to_string());
         let reading = read::read_value(value);
         let findings: Arc<[_]> = reading.diagnostics.into();
         let mut read = reading.objects.into_iter().next();
-        if let Some(AnyObject::Service(service)) = &mut read
-            && let Some(service) = Arc::get_mut(service)
-        {
-            service.key = self.references.slices_of(service.key.clone());
+        if let (Some(read), Some(name)) = (&mut read, self.known_name(&object)) {
+            read.share_key(&name);
         }
-        // The name that the object has itself is not kept twice.
-        let object = read.as_ref().map_or(object, |read| read.object_ref());
+        let object = read.as_ref().map_or(object, AnyObject::object_ref);
+        if let (Some(statuses), Some((generation, seen))) = (&self.statuses, status) {
+            statuses.observe(&object, generation, seen);
+        }
         if let Some(seen) = self.seen.get_mut(&object.kind) {
             seen.insert(object.key.clone());
         }
@@ -212,15 +211,22 @@ impl Keeper {
         events.push(SourceEvent::Upsert(Upsert { object: read, version, findings }));
     }
 
-    fn observe_status(&self, object: &ObjectRef, version: Option<&ObjectVersion>, value: &Value) {
-        let Some(statuses) = self.statuses.as_ref().filter(|_| is_written(object.kind)) else { return };
+    /// The name of an object, as it is kept already: names are not kept twice.
+    fn known_name(&self, object: &ObjectRef) -> Option<Key> {
+        let kept = self.kept.get(&object.kind).and_then(|kept| kept.get(&object.key)).cloned();
+        kept.or_else(|| (object.kind == Kind::Service).then(|| self.references.slices_of(object.key.clone())))
+    }
+
+    /// What the status of one of Istio's objects says, and the generation that this is read with. What a Service says is noted.
+    fn status_of(&self, object: &ObjectRef, version: Option<ObjectVersion>, value: &Value) -> Option<(i64, Seen)> {
+        let statuses = self.statuses.as_ref().filter(|_| is_written(object.kind))?;
         if object.kind == Kind::Service {
             if object.key.namespace == self.namespace {
                 statuses.observe_service(&object.key, value);
             }
-        } else if let Some(generation) = version.and_then(|version| version.generation) {
-            statuses.observe(object, generation, value.get("status"));
+            return None;
         }
+        Some((version?.generation?, statuses.seen(value)))
     }
 
     /// Whether an object is kept; `service` is that of an EndpointSlice.

@@ -28,11 +28,11 @@ pub(super) fn kind(value: &Value) -> Option<Kind> {
 }
 
 /// The version of an object; its generation where statuses are written, which alone refer to it.
-pub(super) fn version(value: &Value, with_generation: bool) -> Option<Box<ObjectVersion>> {
+pub(super) fn version(value: &Value, with_generation: bool) -> Option<ObjectVersion> {
     let metadata = value.get("metadata")?;
-    let resource_version = metadata.get("resourceVersion")?.as_str()?.into();
+    let resource_version = metadata.get("resourceVersion")?.as_str()?;
     let generation = metadata.get("generation").and_then(Value::as_i64).filter(|_| with_generation);
-    Some(Box::new(ObjectVersion { resource_version, generation }))
+    Some(ObjectVersion::new(resource_version, generation))
 }
 
 /// The Service of an EndpointSlice.

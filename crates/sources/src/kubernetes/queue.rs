@@ -154,7 +154,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::super::published::Published;
-    use super::super::status::{self, Stamp, Status};
+    use super::super::status::{self, Seen, Stamp, Status};
     use super::*;
     use crate::event::ObjectVersion;
     use resources::key::{Key, Kind};
@@ -180,10 +180,10 @@ mod tests {
         let gateway = |name: &&str| ObjectRef { kind: Kind::Gateway, key: key(name) };
         for name in names {
             statuses.observe_service(&key(name), &json!({"spec": {"type": "LoadBalancer"}}));
-            statuses.observe(&gateway(name), 1, None);
+            statuses.observe(&gateway(name), 1, Seen::default());
         }
-        let version = Arc::new(ObjectVersion { resource_version: "1".into(), generation: Some(1) });
-        let served = names.iter().map(|name| (gateway(name), Arc::clone(&version))).collect();
+        let version = ObjectVersion::new("1", Some(1));
+        let served = names.iter().map(|name| (gateway(name), version)).collect();
         statuses.want(&served, names.iter().map(|name| (gateway(name), Some(Arc::new(wanted.clone())))));
         statuses.want_services(names.iter().map(|name| key(name)).collect());
         let mut queue = Queue::new(statuses, pace());
@@ -213,7 +213,7 @@ mod tests {
                     Task::Status(write) => {
                         let stamp = Stamp { owner: OWNER, generation: 1, now: "now" };
                         let status = status::merge(None, write.wanted.as_deref(), stamp);
-                        queue.statuses.observe(&object, 1, status.as_ref());
+                        queue.statuses.observe(&object, 1, queue.statuses.seen(&json!({"status": status})));
                     }
                 }
             }
@@ -277,7 +277,7 @@ mod tests {
             assert_eq!((queue.statuses.denied(), queue.due()), (vec![], None));
             // Their statuses are removed, and may not be written again.
             for name in ["a", "b"] {
-                queue.statuses.observe(&ObjectRef { kind: Kind::Gateway, key: key(name) }, 1, None);
+                queue.statuses.observe(&ObjectRef { kind: Kind::Gateway, key: key(name) }, 1, Seen::default());
             }
             write(&mut queue, due, due + hour, |_| Outcome::Denied("denied".to_owned()));
         }

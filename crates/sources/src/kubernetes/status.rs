@@ -6,6 +6,7 @@ use foldhash::fast::FixedState;
 use resources::diagnostic::Severity;
 use serde_json::{Map, Value, json};
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::num::NonZeroU64;
 
 /// Istio's name of the condition.
 const RECONCILED: &str = "Reconciled";
@@ -52,8 +53,8 @@ pub(super) struct Seen {
 /// Fingerprints of a gateway's own entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Own {
-    /// That of the condition, if there is one.
-    condition: Option<u64>,
+    /// That of the condition, or that there is none.
+    condition: NonZeroU64,
     messages: u64,
 }
 
@@ -179,12 +180,12 @@ fn is_ours(message: &Value) -> bool {
 
 fn fingerprint(condition: Option<&Value>, messages: &[&Value], observed: Option<&Value>) -> Own {
     let field = |value: &Value, path: &str| value.pointer(path).map(ToString::to_string);
-    let condition = condition.map(|condition| {
-        let mut hasher = FixedState::default().build_hasher();
+    let mut hasher = FixedState::default().build_hasher();
+    if let Some(condition) = condition {
         ["/status", "/reason", "/message", "/observedGeneration"].map(|path| field(condition, path)).hash(&mut hasher);
         observed.map(ToString::to_string).hash(&mut hasher);
-        hasher.finish()
-    });
+    }
+    let condition = NonZeroU64::MIN | hasher.finish();
     let mut hasher = FixedState::default().build_hasher();
     for message in messages {
         ["/type/name", "/type/code", "/level", "/documentationUrl"].map(|path| field(message, path)).hash(&mut hasher);

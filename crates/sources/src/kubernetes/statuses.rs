@@ -40,7 +40,7 @@ struct Shared {
 struct State {
     objects: HashMap<ObjectRef, Box<Entry>>,
     /// The versions of objects that the program has served.
-    served: Map<ObjectRef, Arc<ObjectVersion>>,
+    served: Map<ObjectRef, ObjectVersion>,
     /// Whether the program has said what it wants at all.
     is_reported: bool,
     /// Objects that may have to be written.
@@ -65,6 +65,12 @@ struct Entry {
     wanted: Option<Arc<Status>>,
     /// What this process has written last.
     written: Option<Own>,
+    /// What few objects have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
     /// The generation in which another writer takes away messages that this process writes.
     without_messages: Option<i64>,
     /// Whose the object is, if it has no version without errors.
@@ -159,7 +165,7 @@ impl Statuses {
     /// is about.
     pub fn want(
         &self,
-        served: &Map<ObjectRef, Arc<ObjectVersion>>,
+        served: &Map<ObjectRef, ObjectVersion>,
         wanted: impl IntoIterator<Item = (ObjectRef, Option<Arc<Status>>)>,
     ) {
         if !self.0.statuses {
@@ -196,12 +202,17 @@ impl Statuses {
         self.0.work.notify_one();
     }
 
-    /// The API server has an object in this version, with this status.
-    pub(super) fn observe(&self, object: &ObjectRef, generation: i64, status: Option<&Value>) {
+    /// What the status of an object says.
+    pub(super) fn seen(&self, object: &Value) -> Seen {
+        status::seen(object.get("status"), &self.0.owner)
+    }
+
+    /// The API server has an object in this version, whose status says this.
+    pub(super) fn observe(&self, object: &ObjectRef, generation: i64, seen: Seen) {
         if !self.0.statuses {
             return;
         }
-        let seen = (generation, status::seen(status, &self.0.owner));
+        let seen = (generation, seen);
         let mut state = self.state();
         let entry = state.objects.entry(object.clone()).or_default();
         if entry.seen.replace(seen) != Some(seen) {
@@ -213,13 +224,17 @@ impl Statuses {
     /// An object that has no version without errors claims this, if that can be read.
     pub(super) fn claim(&self, object: &ObjectRef, claim: Option<Claim>) {
         if self.0.statuses {
-            self.state().objects.entry(object.clone()).or_default().claim = claim;
+            let mut state = self.state();
+            let entry = state.objects.entry(object.clone()).or_default();
+            if entry.rare.is_some() || claim.is_some() {
+                entry.rare.get_or_insert_default().claim = claim;
+            }
         }
     }
 
     /// What an object claims that has no version without errors; `None`: nothing that can be read.
     pub fn claim_of(&self, object: &ObjectRef) -> Option<Claim> {
-        self.state().objects.get(object)?.claim.clone()
+        self.state().objects.get(object)?.rare.as_ref()?.claim.clone()
     }
 
     /// This process has written a status: whether it had written the same before, so that another writer has undone it.
@@ -421,10 +436,10 @@ impl State {
         // Istio's analysis replaces all messages with its own whenever the object has an event, and every write is one: that would go on for
         // good. The condition has the same in words.
         if entry.written == Some(own) && seen.own.is_some_and(|now| own.lost_messages(now)) {
-            entry.without_messages = Some(generation);
+            entry.rare.get_or_insert_default().without_messages = Some(generation);
         }
         let mut wanted = Arc::clone(wanted);
-        if entry.without_messages == Some(generation) {
+        if entry.rare.as_ref().and_then(|rare| rare.without_messages) == Some(generation) {
             wanted = Arc::new(wanted.without_messages());
             own = status::wanted(&wanted, owner, generation);
         }

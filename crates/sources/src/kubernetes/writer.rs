@@ -192,7 +192,7 @@ impl Pen {
                 (written, if statuses.wrote(write) { Outcome::Repaired } else { Outcome::Done })
             }
         };
-        statuses.observe(&write.object, write.generation, written.get("status"));
+        statuses.observe(&write.object, write.generation, statuses.seen(&written));
         Ok(outcome)
     }
 

@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, GATEWAY, codes, has, pod, route, secret, slice};
 use resources::diagnostic::Severity;
 use resources::key::{Key, Kind, ObjectRef};
-use sources::{Loaded, WriteSettings};
+use sources::{Loaded, ObjectVersion, WriteSettings};
 use std::sync::Arc;
 use testkit::api_server::ApiServer;
 
@@ -130,9 +130,8 @@ async fn versions_are_kept_where_statuses_are_written() {
         let write = WriteSettings { name: "gateway".into(), identity: "one".into(), statuses, publish: Vec::new() };
         let mut cluster =
             Cluster::with(&server.kubeconfig(), |settings| settings.write = statuses.then_some(write)).await;
-        let version =
-            cluster.complete().await.versions.get(&object).map(|one| (&*one.resource_version, one.generation));
-        assert_eq!(version, statuses.then_some(("2", Some(1))));
+        let version = cluster.complete().await.versions.get(&object).copied();
+        assert_eq!(version, statuses.then(|| ObjectVersion::new("2", Some(1))));
     }
 }
 

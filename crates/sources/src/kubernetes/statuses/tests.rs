@@ -9,8 +9,8 @@ fn object(name: &str) -> ObjectRef {
     ObjectRef { kind: Kind::Gateway, key: Key::new("a", name) }
 }
 
-fn served(generations: &[(&str, i64)]) -> Map<ObjectRef, Arc<ObjectVersion>> {
-    let version = |generation| Arc::new(ObjectVersion { resource_version: "1".into(), generation: Some(generation) });
+fn served(generations: &[(&str, i64)]) -> Map<ObjectRef, ObjectVersion> {
+    let version = |generation| ObjectVersion::new("1", Some(generation));
     generations.iter().map(|(name, generation)| (object(name), version(*generation))).collect()
 }
 
@@ -31,10 +31,16 @@ fn taken(statuses: &Statuses) -> Vec<(String, bool, i64)> {
     all
 }
 
+/// There is one for each of Istio's objects.
+#[test]
+fn an_entry_is_small() {
+    assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+}
+
 #[test]
 fn only_what_differs_is_written_and_only_of_versions_that_are_served() {
     let statuses = Statuses::new(OWNER.into(), true, Vec::new());
-    statuses.observe(&object("one"), 1, None);
+    statuses.observe(&object("one"), 1, Seen::default());
     assert_eq!(taken(&statuses), [], "nothing is known to be wanted");
     statuses.want(
         &served(&[("one", 1), ("two", 1)]),
@@ -43,10 +49,10 @@ fn only_what_differs_is_written_and_only_of_versions_that_are_served() {
     assert_eq!(taken(&statuses), [("one".to_owned(), true, 1)], "the other has not been seen");
     // What was written is seen, and is what is wanted.
     let patch = status::merge(None, Some(&status(true)), stamp(OWNER)).unwrap();
-    statuses.observe(&object("one"), 1, Some(&patch));
+    statuses.observe(&object("one"), 1, statuses.seen(&json!({"status": patch})));
     assert_eq!(taken(&statuses), []);
     // A new generation waits until it is served.
-    statuses.observe(&object("one"), 2, Some(&patch));
+    statuses.observe(&object("one"), 2, statuses.seen(&json!({"status": patch})));
     assert_eq!(taken(&statuses), []);
     statuses.want(&served(&[("one", 2), ("two", 1)]), []);
     assert_eq!(taken(&statuses), [("one".to_owned(), true, 2)]);
@@ -60,9 +66,9 @@ fn only_what_differs_is_written_and_only_of_versions_that_are_served() {
 fn what_concerns_another_gateway_is_left_to_it() {
     let statuses = Statuses::new(OWNER.into(), true, Vec::new());
     let of = |owner: &str| status::merge(None, Some(&status(true)), stamp(owner)).unwrap();
-    statuses.observe(&object("foreign"), 1, Some(&of("istio-system/other")));
-    statuses.observe(&object("new"), 1, None);
-    statuses.observe(&object("own"), 1, Some(&of(OWNER)));
+    statuses.observe(&object("foreign"), 1, statuses.seen(&json!({"status": of("istio-system/other")})));
+    statuses.observe(&object("new"), 1, Seen::default());
+    statuses.observe(&object("own"), 1, statuses.seen(&json!({"status": of(OWNER)})));
     let all = served(&[("foreign", 1), ("new", 1), ("own", 1)]);
     // Without findings, what needs no entry gets none, and what has one keeps it.
     statuses.want(&all, ["foreign", "new", "own"].map(|name| (object(name), Some(status(false)))));
@@ -142,10 +148,10 @@ fn fight(statuses: &Statuses, generation: i64, react: impl Fn(&mut Value)) -> (u
         if let Some(Value::Object(patch)) = status::merge(Some(&status), write.wanted.as_deref(), stamp) {
             patch.into_iter().for_each(|(field, value)| status[field] = value);
             statuses.wrote(&write);
-            statuses.observe(&object("one"), generation, Some(&status));
+            statuses.observe(&object("one"), generation, statuses.seen(&json!({"status": status})));
             react(&mut status);
         }
-        statuses.observe(&object("one"), generation, Some(&status));
+        statuses.observe(&object("one"), generation, statuses.seen(&json!({"status": status})));
     }
     panic!("there is no end of it: {status}");
 }
@@ -164,7 +170,7 @@ fn a_writer_that_replaces_the_messages_after_each_write_is_left_to_it() {
         };
         Some(Arc::new(Status { message: text.to_owned(), messages: vec![message], ..(*status(true)).clone() }))
     };
-    statuses.observe(&object("one"), 1, None);
+    statuses.observe(&object("one"), 1, Seen::default());
     statuses.want(&served(&[("one", 1)]), [(object("one"), with_message("first"))]);
     let (writes, there) = fight(&statuses, 1, replace);
     assert_eq!((writes, &there["validationMessages"]), (1, &theirs));
@@ -172,7 +178,7 @@ fn a_writer_that_replaces_the_messages_after_each_write_is_left_to_it() {
     // In this generation the condition alone is written; in the next one the messages are tried again.
     statuses.want(&served(&[("one", 1)]), [(object("one"), with_message("second"))]);
     assert_eq!(fight(&statuses, 1, |status| assert!(status.get("validationMessages").is_none())).0, 1);
-    statuses.observe(&object("one"), 2, Some(&there));
+    statuses.observe(&object("one"), 2, statuses.seen(&json!({"status": there})));
     statuses.want(&served(&[("one", 2)]), [(object("one"), with_message("second"))]);
     let (writes, there) = fight(&statuses, 2, |_| {});
     assert_eq!((writes, &there["validationMessages"][0]["type"]["code"]), (1, &json!("MG1001")));
@@ -181,7 +187,7 @@ fn a_writer_that_replaces_the_messages_after_each_write_is_left_to_it() {
 #[test]
 fn a_status_that_another_writer_has_undone_is_known() {
     let statuses = Statuses::new(OWNER.into(), true, Vec::new());
-    statuses.observe(&object("one"), 1, None);
+    statuses.observe(&object("one"), 1, Seen::default());
     let write = |wanted| Write { object: object("one"), wanted, generation: 1 };
     let written = [Some(status(true)), Some(status(true)), None, None, Some(status(true))];
     assert_eq!(written.map(|wanted| statuses.wrote(&write(wanted))), [false, true, false, false, false]);
