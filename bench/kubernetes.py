@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The gateway on a real API server (`conformance/cluster/build`): start, memory, rest, and one change until it is served.
 
-  bench/kubernetes.py [--sizes 100 5000 10000] [--changes 100] [--workers 2] [--rest 30] [--shipped]
+  bench/kubernetes.py [--sizes 100 5000 10000] [--changes 100] [--workers 2] [--rest 30] [--shipped] [--instructions]
 
 Each size is so many VirtualServices, each with a Service and an EndpointSlice. A change replaces the answer of a VirtualService; it counts from the moment
 at which a watch of this script has the event, and as served when as many fresh connections in a row as there are workers, times eight, see it.
+With --instructions only the user instructions of a change are counted, by valgrind's callgrind, without those at rest: unlike time they hardly depend on
+the machine and on what else it does. The profiles stay in the folder that --keep names.
 With --shipped the gateway has the arguments that `moongate manifests` gives it: it keeps the objects in a folder in memory, writes statuses, and answers at
 the ports of Istio's agent and proxy.
 """
@@ -13,6 +15,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import statistics
@@ -179,6 +182,8 @@ def main():
     parser.add_argument("--rest", type=int, default=30)
     parser.add_argument("--status", action="store_true", help="with --write-status")
     parser.add_argument("--shipped", action="store_true", help="with all arguments of the manifests")
+    parser.add_argument("--instructions", action="store_true", help="count the instructions of a change, and measure nothing else")
+    parser.add_argument("--keep", metavar="FOLDER", help="where profiles of --instructions are kept")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(folder)
@@ -193,7 +198,7 @@ def main():
             for size in args.sizes:
                 fill(cluster, range(before, size))
                 before = size
-                version = measure(cluster, events, args, size, version)
+                version = count(cluster, args, size, version) if args.instructions else measure(cluster, events, args, size, version)
         finally:
             cluster.stop()
 
@@ -225,11 +230,14 @@ def measure(cluster, events, args, size, version):
         costs, octets, times = [], [], []
         for _ in range(args.changes):
             version += 1
-            cpu, octet = world.precise_cpu_seconds(process.pid), received(cluster.port, process.pid)
+            octet = received(cluster.port, process.pid)
+            begun, cpu = time.monotonic(), world.precise_cpu_seconds(process.pid)
             change(cluster, version)
             # Asking costs the gateway time too: the cost is measured by waiting, not by asking.
             time.sleep(0.3)
-            costs.append((world.precise_cpu_seconds(process.pid) - cpu) * 1e3)
+            now = time.monotonic()
+            # At rest it would have cost something, too.
+            costs.append((world.precise_cpu_seconds(process.pid) - cpu - rest * (now - begun)) * 1e3)
             octets.append(received(cluster.port, process.pid) - octet)
         for _ in range(args.changes):
             version += 1
@@ -241,11 +249,48 @@ def measure(cluster, events, args, size, version):
         times.sort()
         print(f"{size} VirtualServices with Services: ready after {ready:.2f} s, {resident:.1f} MB resident, {rest * 100:.2f} % of a core at rest; "
               f"a change: served after {statistics.median(times):.1f} ms (p99 {percentile(times, 99):.1f}), "
-              f"cpu {statistics.median(costs):.2f} ms, {statistics.median(octets):.0f} octets", flush=True)
+              f"cpu {statistics.median(costs):.2f} ms (least {min(costs):.2f}), {statistics.median(octets):.0f} octets", flush=True)
         return version
     finally:
         world.stop(process)
         state.cleanup()
+
+
+def count(cluster, args, size, version):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as state, tempfile.TemporaryDirectory() as folder:
+        profile = os.path.join(folder, "profile")
+        tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}"]
+        process, _ = world.start(arguments(cluster, args, state), args.workers, seconds=900, under=tool)
+
+        def instructions(what, act):
+            """Those of `act` and of what it leads to."""
+            control = ["callgrind_control", str(process.pid)]
+            subprocess.run([*control, "--zero"], check=True, capture_output=True)
+            act()
+            subprocess.run([*control, f"--dump={what}"], check=True, capture_output=True)
+            newest = max((os.path.join(folder, name) for name in os.listdir(folder)), key=os.path.getmtime)
+            with open(newest) as file:
+                total = int(re.search(r"(?:totals|summary): (\d+)", file.read()).group(1))
+            if args.keep:
+                shutil.copy(newest, os.path.join(args.keep, f"change-{size}-{what}"))
+            return total
+        try:
+            # Statuses are written and the allocator rests.
+            time.sleep(30)
+            # Much slower than without the tool.
+            pause = 0.5
+
+            def changes():
+                for number in range(args.changes):
+                    change(cluster, version + number + 1)
+                    time.sleep(pause)
+            rest = instructions("rest", lambda: time.sleep(args.changes * pause))
+            cost = instructions("changes", changes)
+            print(f"{size} VirtualServices with Services: a change: {(cost - rest) / args.changes:.0f} instructions "
+                  f"(at rest {rest / args.changes / pause:.0f} in a second)", flush=True)
+            return version + args.changes
+        finally:
+            world.stop(process)
 
 
 if __name__ == "__main__":

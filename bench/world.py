@@ -72,10 +72,10 @@ def command(source, workers=1, admin=ADMIN, ready=READY):
             "--admin", f"127.0.0.1:{admin}", "--ready", f"127.0.0.1:{ready}"]
 
 
-def start(source, workers=1, *more, seconds=120):
-    """The gateway, ready; with the seconds until it was."""
+def start(source, workers=1, *more, seconds=120, under=()):
+    """The gateway, ready, by the command `under` that runs another one; with the seconds until it was."""
     begun = time.monotonic()
-    process = run(command(source, workers) + list(more))
+    process = run([*under, *command(source, workers), *more])
     while time.monotonic() < begun + seconds:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{READY}/healthz/ready", timeout=1):
