@@ -266,10 +266,12 @@ impl Collector {
         }
         let version = version.filter(|version| version.generation.is_some());
         let before = self.versions.get(object).map(|before| before.generation);
-        if before == version.map(|version| version.generation) {
+        let is_new = before != version.map(|version| version.generation);
+        // Whose a rejected object is may be another with each version, also of one that was made anew while no watch saw it.
+        if !is_new && !self.rejected.contains(object) {
             return;
         }
-        pending.counts = true;
+        pending.counts |= is_new;
         match version {
             Some(version) => self.versions.insert_mut(object.clone(), version),
             None => drop(self.versions.remove_mut(object)),
